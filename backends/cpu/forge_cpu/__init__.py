@@ -1,0 +1,1 @@
+"""forge's cpu backend."""

@@ -1,0 +1,1 @@
+"""forge in a terminal: the Textual front end."""

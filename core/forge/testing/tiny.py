@@ -1,0 +1,116 @@
+"""Tiny random-weight GGUF models that are alive.
+
+Alive means that every part of the network shows in the logits: their standard deviation is at least
+2, attention looks at few positions, biases and norms differ from 0 and 1. So a wrong rope, mask or
+head mapping changes the answers, where weights that are merely small and random would hide it.
+The files load in llama.cpp as well, whose logits are the truth to compare with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import gguf
+import numpy as np
+
+from forge.testing.quantise import quantise
+from forge.testing.tiny_shape import RopeScaling, TinyShape, checked_parts
+from forge.testing.tiny_vocabulary import TinyVocabulary
+from forge.testing.tiny_weights import tiny_weights
+
+
+def write_tiny(
+    path: str | Path,
+    architecture: str = "llama",
+    *,
+    quant: str = "f32",
+    embedding_quant: str | None = None,
+    output_quant: str | None = None,
+    seed: int = 0,
+    layers: int = 2,
+    width: int = 64,
+    heads: int = 4,
+    kv_heads: int = 2,
+    head_size: int | None = None,
+    ffn: int | None = None,
+    vocabulary: int | None = None,
+    context: int = 512,
+    rope_base: float = 10000.0,
+    rope_scaling: Mapping[str, Any] | None = None,
+    tied: bool = False,
+    tokenizer: Literal["no_vocab", "bytes"] = "no_vocab",
+    split: int | None = None,
+) -> Path:
+    """Write a model of `architecture` ("llama", "qwen2", "qwen3") and give the (first) file's path.
+
+    `quant` is the type of the matrices; those of the embedding and of the output may differ. Norms
+    and biases stay f32. `head_size` is width / heads and `ffn` 3 × width unless given. `tokenizer`
+    "bytes" is byte-level BPE with a chat template, `vocabulary` then pads it with unused tokens.
+    `rope_scaling` is {"type": "linear" | "yarn" | "llama3", "factor": ..., "original_context":
+    ...}; "llama3" writes the tensor rope_freqs and is for llama only, like llama.cpp. `split` is
+    the number of files, whose names then end in -00001-of-0000N.gguf. What is impossible raises
+    UsageError.
+    """
+    words = TinyVocabulary.trained(vocabulary) if tokenizer == "bytes" else None
+    shape = TinyShape(
+        architecture=architecture,
+        layers=layers,
+        width=width,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_size=head_size if head_size is not None else width // max(heads, 1),
+        ffn=ffn if ffn is not None else 3 * width,
+        vocabulary=len(words.tokens) if words else vocabulary if vocabulary is not None else 256,
+        context=context,
+        rope_base=rope_base,
+        rope_scaling=RopeScaling(**rope_scaling) if rope_scaling else None,
+        tied=tied,
+    )
+    writer = gguf.GGUFWriter(path, architecture)
+    _add_hyperparameters(writer, shape)
+    if head_size is not None:  # else the reader has to infer it, as from most real files
+        writer.add_key_length(shape.head_size)
+        writer.add_value_length(shape.head_size)
+    if words:
+        words.add_to(writer)
+    else:
+        writer.add_tokenizer_model("no_vocab")
+    other_quants = {"token_embd.weight": embedding_quant, "output.weight": output_quant}
+    tensors = []
+    for name, weights in tiny_weights(shape, np.random.default_rng(seed)):
+        chosen = "f32" if weights.ndim == 1 else other_quants.get(name) or quant
+        tensors.append((name, *quantise(weights, chosen, name)))
+    parts = checked_parts(split, len(tensors))
+    for index, (name, data, kind) in enumerate(tensors):
+        if len(writer.tensors) * len(tensors) <= index * parts:
+            writer.tensors.append({})  # the next part
+        writer.add_tensor(name, data, raw_dtype=kind)
+    files = writer.format_shard_names(Path(path))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return Path(files[0])
+
+
+def _add_hyperparameters(writer: gguf.GGUFWriter, shape: TinyShape) -> None:
+    writer.add_name(f"tiny {shape.architecture}")
+    writer.add_context_length(shape.context)
+    writer.add_embedding_length(shape.width)
+    writer.add_block_count(shape.layers)
+    writer.add_feed_forward_length(shape.ffn)
+    writer.add_head_count(shape.heads)
+    writer.add_head_count_kv(shape.kv_heads)
+    writer.add_layer_norm_rms_eps(shape.norm_epsilon)
+    if shape.architecture == "llama":
+        writer.add_rope_dimension_count(shape.head_size)
+    writer.add_rope_freq_base(shape.rope_base)
+    writer.add_vocab_size(shape.vocabulary)
+    scaling = shape.rope_scaling
+    if scaling and scaling.type != "llama3":  # llama3's factors are a tensor, and nothing else
+        writer.add_rope_scaling_type(gguf.RopeScalingType(scaling.type))
+        writer.add_rope_scaling_factor(scaling.factor)
+        if scaling.original_context is not None:
+            writer.add_rope_scaling_orig_ctx_len(scaling.original_context)

@@ -1,0 +1,89 @@
+"""The hyperparameters of a tiny model, checked for what the architectures and llama.cpp allow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from forge.errors import UsageError
+
+ARCHITECTURES = ("llama", "qwen2", "qwen3")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RopeScaling:
+    """How rope is stretched beyond the context of the training; names as in GGUF's metadata."""
+
+    type: str
+    """linear, yarn, or llama3 (one factor for each frequency, in the tensor rope_freqs)."""
+    factor: float
+    original_context: int | None = None
+    """The context of the training; yarn and llama3 need it."""
+    low_frequency: float = 1.0
+    """llama3: a wave that fits the original context at most this often is slowed by `factor`."""
+    high_frequency: float = 4.0
+    """llama3: one that fits it at least this often stays as it is."""
+
+    def __post_init__(self) -> None:
+        """Check type, factor and context."""
+        if self.type not in ("linear", "yarn", "llama3"):
+            raise UsageError(f"rope scaling type is {self.type!r}; known are linear, yarn, llama3")
+        if not self.factor > 0:
+            raise UsageError(f"rope scaling factor is {self.factor}; allowed is more than 0")
+        if self.type != "linear" and not self.original_context:
+            raise UsageError(f"rope scaling of type {self.type} needs original_context")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TinyShape:
+    """A tiny model's hyperparameters."""
+
+    architecture: str
+    layers: int
+    width: int
+    heads: int
+    kv_heads: int
+    head_size: int
+    ffn: int
+    vocabulary: int
+    context: int
+    rope_base: float
+    rope_scaling: RopeScaling | None
+    tied: bool
+
+    def __post_init__(self) -> None:
+        """Check each value, and that they fit together."""
+        if self.architecture not in ARCHITECTURES:
+            raise UsageError(
+                f"no tiny model of architecture {self.architecture!r}; "
+                f"known are {', '.join(ARCHITECTURES)}"
+            )
+        for name in ("layers", "width", "heads", "kv_heads", "ffn", "context"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}; allowed is 1 or more")
+        if self.vocabulary < 2:
+            raise UsageError(f"vocabulary is {self.vocabulary}; allowed is 2 or more")
+        if self.heads % self.kv_heads:
+            raise UsageError(f"{self.heads} heads cannot share {self.kv_heads} kv_heads evenly")
+        if self.head_size < 2 or self.head_size % 2:
+            raise UsageError(f"head_size is {self.head_size}; rope needs an even number")
+        if self.architecture == "qwen2" and self.head_size * self.heads != self.width:
+            raise UsageError(
+                f"qwen2 needs head_size × heads = width; {self.head_size} × {self.heads} "
+                f"is not {self.width}"
+            )
+        llama3 = self.rope_scaling is not None and self.rope_scaling.type == "llama3"
+        if llama3 and self.architecture != "llama":
+            raise UsageError(f"llama3 rope factors are for llama, not {self.architecture}")
+
+    @property
+    def norm_epsilon(self) -> float:
+        """Of the RMS norms, as the families have it."""
+        return 1e-5 if self.architecture == "llama" else 1e-6
+
+
+def checked_parts(split: int | None, tensors: int) -> int:
+    """How many files; UsageError if so many tensors do not fill them."""
+    parts = 1 if split is None else split
+    if not 1 <= parts <= tensors:
+        raise UsageError(f"split is {split}; the model has {tensors} tensors, so 1 to {tensors}")
+    return parts

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import gguf
 import numpy as np
 
+from forge.errors import UsageError
 from forge.testing.quantise import quantise
 from forge.testing.tiny_shape import RopeScaling, TinyShape, checked_parts
 from forge.testing.tiny_vocabulary import TinyVocabulary
@@ -53,6 +54,8 @@ def write_tiny(
     the number of files, whose names then end in -00001-of-0000N.gguf. What is impossible raises
     UsageError.
     """
+    if tokenizer not in ("no_vocab", "bytes"):
+        raise UsageError(f"tokenizer is {tokenizer!r}; known are no_vocab and bytes")
     words = TinyVocabulary.trained(vocabulary) if tokenizer == "bytes" else None
     shape = TinyShape(
         architecture=architecture,
@@ -65,7 +68,7 @@ def write_tiny(
         vocabulary=len(words.tokens) if words else vocabulary if vocabulary is not None else 256,
         context=context,
         rope_base=rope_base,
-        rope_scaling=RopeScaling(**rope_scaling) if rope_scaling else None,
+        rope_scaling=RopeScaling.of(rope_scaling) if rope_scaling else None,
         tied=tied,
     )
     writer = gguf.GGUFWriter(path, architecture)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 from forge.errors import UsageError
 
@@ -22,6 +24,15 @@ class RopeScaling:
     """llama3: a wave that fits the original context at most this often is slowed by `factor`."""
     high_frequency: float = 4.0
     """llama3: one that fits it at least this often stays as it is."""
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> RopeScaling:
+        """From a mapping; an unknown or missing name is a UsageError."""
+        try:
+            return cls(**values)
+        except TypeError as error:
+            known = ", ".join(f.name for f in fields(cls))
+            raise UsageError(f"rope scaling: {error}\nKnown are {known}.") from None
 
     def __post_init__(self) -> None:
         """Check type, factor and context."""

@@ -16,7 +16,7 @@ from forge.errors import BackendWrong, UsageError
 from forge.sampling import Sampler, SamplingParams
 
 # What llama.cpp v0.5.0's own samplers (bias, penalties, top-k, typical, top-p, min-p, temperature,
-# dist; min_keep 1) left of these logits, tokens of probability 0 omitted.
+# dist; min_keep 1, which is no different from 0) left of these logits, tokens of probability 0 omitted.
 CASES = json.loads(Path(__file__).with_name("llamacpp.json").read_text())
 OPEN: dict[str, Any] = {"top_k": 0, "top_p": 1.0, "min_p": 0.0}
 ROW = np.random.default_rng(5).normal(0, 2, 500).astype(np.float32)

@@ -4,7 +4,7 @@
 keep, never none. A cut between equal scores keeps the lower positions, so the answer depends on the
 numbers alone. Nothing sorts the whole vocabulary unless the kept mass really reaches that far.
 
-Meanings after llama.cpp v0.5.0, src/llama-sampler.cpp, with its min_keep at 1 at most.
+Meanings after llama.cpp v0.5.0, src/llama-sampler.cpp, with its default min_keep of 0.
 """
 
 from __future__ import annotations

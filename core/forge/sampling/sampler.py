@@ -43,7 +43,7 @@ class Sampler:
         if position < 0:
             raise UsageError(f"position is {position}; allowed is 0 or more")
         ids, probabilities = self.probabilities(logits)
-        return int(ids[_draw(probabilities, uniform(self._seed, position))])
+        return int(ids[draw(probabilities, uniform(self._seed, position))])
 
     def accept(self, token: int) -> None:
         """Tell which token follows, so that the penalties see it."""
@@ -120,7 +120,7 @@ class Sampler:
         )
 
 
-def _draw(probabilities: NDArray[np.float64], number: float) -> int:
+def draw(probabilities: NDArray[np.float64], number: float) -> int:
     """The index at which the cumulative probability passes `number`, which lies in [0, 1).
 
     The candidates come in token-id order, not sorted by probability: two backends whose logits

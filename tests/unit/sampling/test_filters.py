@@ -98,6 +98,12 @@ def test_typical_drops_a_token_that_says_too_little() -> None:
     assert filters.typical_p(logits, 0.45).tolist() == [1, 2, 3, 4, 5]
 
 
+def test_typical_must_exceed_the_mass_that_top_p_need_only_reach() -> None:
+    equal = np.zeros(4, np.float32)
+    assert filters.typical_p(equal, 0.5).tolist() == [0, 1, 2]
+    assert filters.top_p(equal, 0.5).tolist() == [0, 1]
+
+
 @given(rows, shares)
 def test_min_p_keeps_what_is_that_likely_beside_the_likeliest(
     values: list[float], p: float

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from forge.errors import BackendWrong, UsageError
 from forge.sampling import Sampler, SamplingParams
+from forge.sampling.sampler import draw
 
 # What llama.cpp v0.5.0's own samplers (bias, penalties, top-k, typical, top-p, min-p, temperature,
-# dist; min_keep 1, which is no different from 0) left of these logits, tokens of probability 0 omitted.
+# dist; with min_keep 1, as good as 0) left of these logits, tokens of probability 0 omitted.
 CASES = json.loads(Path(__file__).with_name("llamacpp.json").read_text())
 OPEN: dict[str, Any] = {"top_k": 0, "top_p": 1.0, "min_p": 0.0}
 ROW = np.random.default_rng(5).normal(0, 2, 500).astype(np.float32)
@@ -110,6 +111,22 @@ def test_tokens_are_drawn_as_often_as_their_probability_says(everything: bool) -
     statistic = ((counts[ids] - expected) ** 2 / expected).sum()
     freedom = ids.size - 1
     assert statistic < freedom + 4 * math.sqrt(2 * freedom)  # four standard deviations
+
+
+@pytest.mark.parametrize(
+    ("chances", "number", "index"),
+    [
+        ([0.25, 0.25, 0.25, 0.25], 0.0, 0),
+        ([0.25, 0.25, 0.25, 0.25], 0.25, 1),
+        ([0.25, 0.25, 0.25, 0.25], math.nextafter(0.25, 0), 0),
+        ([0.0, 0.5, 0.5], 0.0, 1),
+        ([0.5, 0.5, 0.0], 1 - 2**-53, 1),
+    ],
+)
+def test_a_draw_at_a_boundary_belongs_to_the_next_token_that_has_a_chance(
+    chances: list[float], number: float, index: int
+) -> None:
+    assert draw(np.array(chances), number) == index
 
 
 def test_a_hair_of_difference_in_the_logits_moves_almost_no_draw() -> None:

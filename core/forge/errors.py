@@ -5,7 +5,7 @@
     ├── ModelError            a model's file or its contents
     │   ├── ModelNotFound     no such file, name or download
     │   ├── GGUFError         malformed: names file, field and byte offset
-    │   └── UnsupportedModel  well-formed, but forge lacks its architecture, tensor type or tokenizer
+    │   └── UnsupportedModel  well-formed, but of a kind that forge lacks
     ├── StoreError            a download or a cache folder failed
     ├── TextError             text that cannot be tokenized, or a chat template that fails
     ├── ContextOverflow       more tokens than the context holds

@@ -1,1 +1,1 @@
-"""forge's cpu backend."""
+"""forge's CPU backend: the floor that every reply can land on."""

@@ -1,0 +1,36 @@
+"""`forge backends`: opens each backend in a worker of its own and says what answered."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from typing import Any
+
+
+def add(subparsers: Any) -> None:
+    """Add the verb."""
+    verb = subparsers.add_parser("backends", help="list the backends, in the order they are tried")
+    verb.add_argument("--json", action="store_true", help="a list of objects")
+    verb.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """One line a backend; broken plugins after them."""
+    from forge.plugins import Plugins
+    from forge.survey import survey
+
+    plugins = Plugins()
+    found = list(survey(plugins.backends()))
+    if args.json:
+        print(json.dumps([asdict(health) for health in found]))
+        return 0
+    for health in found:
+        print(f"{health.backend:12} {health.status:12} {health.device}")
+        for check in health.checks:
+            mark = "ok" if check.ok else "--"
+            advice = f" -> {check.advice}" if check.advice else ""
+            print(f"{'':12} {mark} {check.name}: {check.detail}{advice}")
+    for plugin in plugins.broken():
+        print(f"{plugin.name:12} {'broken':12} plugin of {plugin.distribution}: {plugin.problem}")
+    return 0

@@ -1,0 +1,70 @@
+"""A chat on a plain terminal, line by line."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from forge.errors import ContextOverflow
+from forge.session import Session
+
+if TYPE_CHECKING:
+    from forge.cli.screen import Screen
+    from forge.engine import Engine
+    from forge.sampling import SamplingParams
+
+
+def chat_loop(
+    engine: Engine,
+    screen: Screen,
+    reply_begins: Callable[[], None],
+    args: argparse.Namespace,
+    params: SamplingParams,
+) -> int:
+    """Ask, answer, ask again, until /bye, Ctrl-D, or Ctrl-C twice at the prompt."""
+    with suppress(ImportError):
+        import readline  # noqa: F401  # gives input() its line editing
+
+    session = engine.chat(args.system)
+    screen.say(f"{engine.model.name} on {engine.backend}, {engine.device}. /bye or Ctrl-D ends.")
+    asked_to_leave = False
+    while True:
+        try:
+            text = _ask()
+        except EOFError:
+            print()
+            return 0
+        except KeyboardInterrupt:
+            print()
+            if asked_to_leave:
+                return 130
+            asked_to_leave = True
+            screen.say("Ctrl-C once more, Ctrl-D or /bye to leave")
+            continue
+        asked_to_leave = False
+        if text.strip() == "/bye":
+            return 0
+        if text.strip():
+            reply_begins()
+            _answer(session, screen, text, args, params)
+
+
+def _ask() -> str:
+    """One line; at the prompt Ctrl-C raises KeyboardInterrupt."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return input(">>> ")
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _answer(
+    session: Session, screen: Screen, text: str, args: argparse.Namespace, params: SamplingParams
+) -> None:
+    try:
+        screen.show(session.send(text, params, max_tokens=args.max_tokens, stop=args.stop))
+    except ContextOverflow as error:
+        screen.say(str(error))

@@ -1,0 +1,142 @@
+"""What a person sees of an engine at work: text on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from forge.engine import Engine
+from forge.errors import BackendLost
+from forge.events import Done, Event, Fallback, Loading, Prefill, Ready, Text, Token
+
+
+class Screen:
+    """Prints events; progress only where stderr is a terminal, a fallback always."""
+
+    def __init__(self, *, json: bool = False) -> None:
+        self._json = json
+        self._terminal = sys.stderr.isatty()
+        self._status = ""
+        self._column = 0
+
+    def show(self, events: Iterable[Event]) -> Done:
+        """Print a reply as it comes; its Done."""
+        for event in events:
+            match event:
+                case Text() if not self._json:
+                    self.status("")
+                    print(event.text, end="", flush=True)
+                    self._column = 0 if event.text.endswith("\n") else 1
+                case Fallback():
+                    self.fallback(event)
+                case Loading() | Ready() | Prefill():
+                    self.progress(event)
+                case Token():
+                    self.status("")
+                case Done():
+                    self.finish(event)
+                    return event
+        raise BackendLost("the reply ended without a word")
+
+    def progress(self, event: Loading | Ready | Prefill) -> None:
+        """One line that is overwritten by the next."""
+        match event:
+            case Prefill() if event.done < event.total:
+                self.status(f"reading the prompt: {event.done} of {event.total} tokens")
+            case Prefill():
+                self.status("")
+            case Ready():
+                self.status("")
+                for note in event.notes:
+                    self.note(note)
+            case Loading():
+                part = f" {event.done} of {event.total}" if event.total else ""
+                self.status(f"{event.backend}: {event.phase}{part}")
+
+    def finish(self, done: Done) -> None:
+        """End the line, and say why the reply ended if the model did not end it."""
+        self.status("")
+        if not self._json and self._column:
+            print(flush=True)
+        self._column = 0
+        if done.finish_reason == "context":
+            self.say(
+                f"the context is full ({done.prompt_tokens + len(done.tokens)} tokens), "
+                f"so the reply stops here; -c asks for a larger one"
+            )
+        elif done.finish_reason == "cancelled":
+            self.note("stopped")
+
+    def fallback(self, event: Fallback) -> None:
+        """Never silent: what happened, and where the reply goes on."""
+        self.status("")
+        if self._column and not self._json and sys.stdout.isatty():
+            print(flush=True)
+            self._column = 0
+        where = "a fresh worker" if event.source == event.target else event.target
+        self.say(
+            f"{event.source} failed ({event.reason}); the reply goes on with {where} "
+            f"after {event.at_token} tokens"
+        )
+
+    def download(self, progress: Any) -> None:
+        """A model being fetched, as the store tells it."""
+        total = f" of {progress.total / 1e6:.0f}" if progress.total else ""
+        self.status(f"{progress.what}: {progress.done / 1e6:.0f}{total} MB")
+
+    def note(self, text: str) -> None:
+        """Worth knowing, but only for someone who looks."""
+        if self._terminal:
+            self.say(text)
+
+    def say(self, text: str) -> None:
+        """One line on stderr."""
+        self.status("")
+        print(f"forge: {text}", file=sys.stderr, flush=True)
+
+    def status(self, text: str) -> None:
+        """Replace the progress line; "" removes it."""
+        if self._terminal and text != self._status:
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+            self._status = text
+
+
+def load(engine: Engine, screen: Screen) -> bool:
+    """Load the model before the first prompt; False when it was cancelled."""
+    for event in engine.load():
+        match event:
+            case Loading() | Ready():
+                screen.progress(event)
+            case Fallback():
+                screen.fallback(event)
+    return engine.is_ready
+
+
+@contextmanager
+def interrupts(engine: Engine) -> Iterator[Callable[[], None]]:
+    """The first Ctrl-C stops the reply, a second one the program.
+
+    Yields a function that forgets the first one: a new reply begins.
+    """
+    pressed = False
+
+    def stop(_: int, __: FrameType | None) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+        engine.cancel()
+
+    def forget() -> None:
+        nonlocal pressed
+        pressed = False
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield forget
+    finally:
+        signal.signal(signal.SIGINT, before)

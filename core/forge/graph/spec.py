@@ -1,0 +1,121 @@
+"""The words a graph is written in: ops, tensors, weights, state and nodes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+from forge.gguf import tensor_type
+
+Dim: TypeAlias = int | str
+Attr: TypeAlias = bool | int | float | str | tuple[float, ...]
+
+TOKENS = "T"
+"""The symbol for the number of tokens in one run."""
+ROWS = "R"
+"""The symbol for the number of rows whose outputs are wanted."""
+STATE_BYTES = {"f32": 4, "f16": 2}
+"""Bytes of an element of the state, by type."""
+
+
+class Op(StrEnum):
+    """What a node computes. Rules: `forge.graph.signatures`; meaning: `forge.reference`."""
+
+    EMBED = "embed"
+    RMS_NORM = "rms_norm"
+    LAYER_NORM = "layer_norm"
+    MATMUL = "matmul"
+    ADD = "add"
+    MUL = "mul"
+    ROPE = "rope"
+    ATTENTION = "attention"
+    SILU_MUL = "silu_mul"
+    GELU_MUL = "gelu_mul"
+    SOFTCAP = "softcap"
+    SCALE = "scale"
+    SELECT_ROWS = "select_rows"
+    EXPERTS = "experts"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """Shape (outermost first; a string is a symbol bound at run time) and element type."""
+
+    shape: tuple[Dim, ...]
+    dtype: str = "f32"
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
+
+
+@dataclass(frozen=True, slots=True)
+class WeightSpec:
+    """A tensor of the model's file, or a range of its rows (one part of a fused weight).
+
+    `shape` is what the graph sees, after the range was taken; `dtype` is GGML's type in lower case.
+    """
+
+    tensor: str
+    shape: tuple[int, ...]
+    dtype: str
+    rows: tuple[int, int] | None = None
+
+    @property
+    def elements(self) -> int:
+        """How many numbers it holds."""
+        return math.prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        """What it takes in the file."""
+        kind = tensor_type(self.dtype)
+        return self.elements // kind.block_size * kind.block_bytes
+
+    def __str__(self) -> str:
+        part = f" rows {self.rows[0]}..{self.rows[1]}" if self.rows else ""
+        return f"{self.dtype}[{', '.join(map(str, self.shape))}] of {self.tensor}{part}"
+
+
+@dataclass(frozen=True, slots=True)
+class StateSpec:
+    """What survives from run to run: a key or value cache [slots, heads, capacity, head size].
+
+    A backend may keep it in a layout and type of its own; `dtype` is what the graph asks for.
+    """
+
+    slots: int
+    heads: int
+    capacity: int
+    size: int
+    dtype: str = "f32"
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """[slots, heads, capacity, head size]."""
+        return self.slots, self.heads, self.capacity, self.size
+
+    @property
+    def elements(self) -> int:
+        """How many numbers it holds."""
+        return math.prod(self.shape)
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One op applied to named values; the node's name is also its output's.
+
+    `layer` is the transformer layer it belongs to: -1 before the first layer, the number of layers
+    after the last one. `Graph.split` cuts between layers.
+    """
+
+    name: str
+    op: Op
+    inputs: tuple[str, ...]
+    attrs: Mapping[str, Attr] = field(default_factory=dict[str, Attr])
+    layer: int = -1

@@ -1,0 +1,148 @@
+"""What host and worker say to each other; msgspec checks every field as it decodes.
+
+Every request has a number and every answer repeats it, so that answers to an abandoned request can
+be told apart and dropped.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from forge.events import FinishReason
+from forge.health import Check
+
+
+class _Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """A compact tagged array on the wire."""
+
+
+class Open(_Message, frozen=True):
+    """Import the factory and open its device."""
+
+    id: int
+    factory: str
+    device: str | None
+    threads: int | None
+    options: dict[str, str]
+
+
+class Load(_Message, frozen=True):
+    """Map the model's file, build its graph, compile it and check known answers."""
+
+    id: int
+    model: str
+    context: int | None
+
+
+class Generate(_Message, frozen=True):
+    """Continue `tokens` by at most `count`, until one of `stops`; `params` are SamplingParams.
+
+    Without `reuse` the cached prefix is forgotten first.
+    """
+
+    id: int
+    tokens: list[int]
+    count: int
+    stops: list[int]
+    params: dict[str, object]
+    reuse: bool = True
+
+
+class Evaluate(_Message, frozen=True):
+    """The logits of every position of `tokens`, block by block through the shared file."""
+
+    id: int
+    tokens: list[int]
+
+
+class Next(_Message, frozen=True):
+    """The last block was read: the shared file may be written again."""
+
+    id: int
+
+
+class Cancel(_Message, frozen=True):
+    """Stop request `id` at the next token or chunk."""
+
+    id: int
+
+
+class Close(_Message, frozen=True):
+    """Give the device back and end."""
+
+
+class Hello(_Message, frozen=True):
+    """The worker runs."""
+
+    pid: int
+
+
+class Opened(_Message, frozen=True):
+    """The device is open; `checks` are what the backend found out about it."""
+
+    id: int
+    device: str
+    kind: str
+    checks: list[Check] = []
+
+
+class Beat(_Message, frozen=True):
+    """A piece of work is finished."""
+
+    id: int
+    phase: str
+    done: int
+    total: int
+    detail: str = ""
+
+
+class Loaded(_Message, frozen=True):
+    """The model is ready; `notes` are worth telling the person."""
+
+    id: int
+    context: int
+    vocabulary: int
+    notes: list[str]
+
+
+class Started(_Message, frozen=True):
+    """Generation begins with `kept` tokens of the prompt already in the cache."""
+
+    id: int
+    kept: int
+
+
+class Tokens(_Message, frozen=True):
+    """The reply's next tokens."""
+
+    id: int
+    ids: list[int]
+
+
+class Block(_Message, frozen=True):
+    """Rows start..start + count of the logits, f32 [count, vocabulary], lie in the shared file."""
+
+    id: int
+    start: int
+    count: int
+
+
+class Finished(_Message, frozen=True):
+    """The request is complete."""
+
+    id: int
+    reason: FinishReason
+
+
+class Failed(_Message, frozen=True):
+    """The request, or (with id 0) the worker, failed; `kind` names a class of `forge.errors`."""
+
+    id: int
+    kind: str
+    message: str
+
+
+Request: TypeAlias = Open | Load | Generate | Evaluate | Next | Cancel | Close
+Answer: TypeAlias = Hello | Opened | Beat | Loaded | Started | Tokens | Block | Finished | Failed

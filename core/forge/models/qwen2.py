@@ -1,0 +1,7 @@
+"""qwen2: Qwen 1.5, 2 and 2.5 (arXiv 2412.15115); biases on q, k and v."""
+
+from functools import partial
+
+from forge.models import decoder
+
+build = partial(decoder.build, decoder.Variant(rope_style="neox"))

@@ -1,0 +1,103 @@
+"""Rotary frequencies: every kind of scaling becomes numbers here, so that backends need none.
+
+Linear interpolation (arXiv 2306.15595), YaRN (arXiv 2309.00071), and frequency factors in a tensor
+(Llama 3's kind). Defaults and the order of steps are llama.cpp's, whose files these are.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from forge.errors import ModelError, UnsupportedModel
+from forge.models.hyperparameters import Hyperparameters
+from forge.weights import dequantize
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """frequencies in radians a token, one a pair of dimensions; magnitude scales the result."""
+
+    frequencies: tuple[float, ...]
+    magnitude: float = 1.0
+
+
+def rotation(hp: Hyperparameters, head_size: int) -> Rotation:
+    """The rotation that the model's metadata and its rope_freqs.weight ask for."""
+    dims = hp.integer("rope.dimension_count")
+    dims = head_size if dims is None else dims
+    if not 0 < dims <= head_size or dims % 2:
+        raise ModelError(
+            f"{hp.file.path}: {hp.architecture}.rope.dimension_count is {dims}: "
+            f"it must be even and at most the head size, {head_size}"
+        )
+    base = _positive(hp, "rope.freq_base", 10000.0)
+    pairs = np.arange(dims // 2)
+    frequencies = base ** (-2.0 * pairs / dims) / _factors(hp, dims // 2)
+    kind = hp.text("rope.scaling.type") or "linear"
+    legacy = hp.number("rope.scale_linear") or 1.0
+    factor = _positive(hp, "rope.scaling.factor", legacy, zero_means=1.0)
+    magnitude = _positive(hp, "rope.scaling.attn_factor", 1.0)
+    if kind == "none":
+        pass
+    elif kind == "linear":
+        frequencies = frequencies / factor
+    elif kind == "yarn":
+        weight = _yarn_interpolation(hp, dims, base)
+        frequencies = frequencies / factor * weight + frequencies * (1 - weight)
+        magnitude *= 1 + 0.1 * math.log(factor) if factor > 0 else 1
+    else:
+        raise UnsupportedModel(
+            f"{hp.file.path}: {hp.architecture}.rope.scaling.type {kind!r} is not one that forge "
+            f"knows: none, linear, yarn"
+        )
+    return Rotation(tuple(map(float, frequencies)), magnitude)
+
+
+def _yarn_interpolation(hp: Hyperparameters, dims: int, base: float) -> np.ndarray:
+    """How much of each pair is interpolated: 0 for fast pairs, 1 for slow ones, a ramp between."""
+    original = hp.integer("rope.scaling.original_context_length") or hp.context
+    if original is None:
+        raise hp.missing("rope.scaling.original_context_length")
+    fast = _positive(hp, "rope.scaling.yarn_beta_fast", 32.0)
+    slow = _positive(hp, "rope.scaling.yarn_beta_slow", 1.0)
+
+    def pair_with(rotations: float) -> float:
+        """The pair that turns `rotations` times within the original context."""
+        return dims * math.log(original / (rotations * 2 * math.pi)) / (2 * math.log(base))
+
+    low = max(0.0, math.floor(pair_with(fast)))
+    high = min(dims - 1.0, math.ceil(pair_with(slow)))
+    ramp = (np.arange(dims // 2) - low) / max(0.001, high - low)
+    weight: np.ndarray = np.clip(ramp, 0.0, 1.0)
+    return weight
+
+
+def _factors(hp: Hyperparameters, pairs: int) -> np.ndarray:
+    """The divisors in rope_freqs.weight, ones without it."""
+    tensor = hp.file.tensors.get("rope_freqs.weight")
+    if tensor is None:
+        return np.ones(pairs)
+    if tensor.shape != (pairs,):
+        raise ModelError(
+            f"{hp.file.path}: rope_freqs.weight has shape {list(tensor.shape)}, needs [{pairs}]"
+        )
+    rows = hp.file.data("rope_freqs.weight").reshape(1, -1)
+    factors: np.ndarray = dequantize(rows, tensor.type.name.lower())[0].astype(np.float64)
+    if not (np.isfinite(factors).all() and (factors > 0).all()):
+        raise ModelError(f"{hp.file.path}: rope_freqs.weight must be positive and finite")
+    return factors
+
+
+def _positive(
+    hp: Hyperparameters, key: str, default: float, *, zero_means: float | None = None
+) -> float:
+    value = hp.number(key)
+    value = default if value is None else value
+    if value == 0 and zero_means is not None:
+        return zero_means
+    if not (math.isfinite(value) and value > 0):
+        raise ModelError(f"{hp.file.path}: {hp.architecture}.{key} is {value}, must be positive")
+    return value

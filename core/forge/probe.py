@@ -1,0 +1,133 @@
+"""Known answers: one small case for every op, weight type and head size that a graph uses.
+
+The case's weights are rows of the model's own, its truth is the reference in float64, and it takes
+the same road as the model: compile, then run. A device that lost its mind shows here first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forge import reference
+from forge.backend import Backend
+from forge.errors import BackendWrong
+from forge.gguf import GGUFFile
+from forge.graph import TOKENS, Graph, Node, Op, StateSpec, TensorSpec, WeightSpec
+from forge.weights import Weights
+
+Array = NDArray[Any]
+
+BOUND = 1e-3
+"""Normalised mean square error: int8 activations stay under 1e-4, a scale off by 4 % is above."""
+_ROWS, _EXPERTS, _CAPACITY, _TOKENS = 16, 4, 16, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A graph of one node, and tokens to run it on: several at once, then one more."""
+
+    name: str
+    graph: Graph
+    inputs: Mapping[str, Array]
+
+    def part(self, start: int, stop: int) -> dict[str, Array]:
+        """The inputs of tokens start..stop."""
+        return {name: value[start:stop] for name, value in self.inputs.items()}
+
+
+def cases(graph: Graph) -> Iterator[Case]:
+    """One case for each kind of node."""
+    specs = graph.validate()
+    seen: set[tuple[object, ...]] = set()
+    for node in graph.nodes:
+        weights = [graph.weights[n] for n in node.inputs if n in graph.weights]
+        states = [graph.state[n] for n in node.inputs if n in graph.state]
+        kind = (node.op, *(w.dtype for w in weights), *(s.size for s in states), len(node.inputs))
+        if kind not in seen and node.op is not Op.SELECT_ROWS:
+            seen.add(kind)
+            types = ", ".join(w.dtype for w in weights)
+            yield _case(f"{node.op} {types}".strip(), node, {n: specs[n] for n in node.inputs})
+
+
+def _case(name: str, node: Node, specs: Mapping[str, object]) -> Case:
+    random = np.random.default_rng(0)
+    inputs: dict[str, TensorSpec] = {}
+    weights: dict[str, WeightSpec] = {}
+    state: dict[str, StateSpec] = {}
+    values: dict[str, Array] = {}
+    attrs = dict(node.attrs)
+    for at, (given, spec) in enumerate(specs.items()):
+        if isinstance(spec, WeightSpec):
+            weights[given] = _few_rows(spec)
+        elif isinstance(spec, StateSpec):
+            state[given] = replace(spec, slots=1, capacity=_CAPACITY)
+        elif isinstance(spec, TensorSpec):
+            width = spec.shape[-1] if len(spec.shape) == 2 else 0
+            if node.op is Op.EXPERTS and at == 1:
+                width = min(int(width), _EXPERTS)
+                attrs["used"] = min(attrs["used"], width)
+            inputs[given] = TensorSpec((TOKENS, width) if width else (TOKENS,), spec.dtype)
+            if given == "tokens":
+                values[given] = random.integers(0, _ROWS, _TOKENS + 1).astype(np.int32)
+            elif width:
+                values[given] = random.standard_normal((_TOKENS + 1, int(width)), np.float32)
+    graph = Graph(inputs, weights, state, (replace(node, attrs=attrs),), (node.name,), name)
+    return Case(name, graph, values)
+
+
+def _few_rows(spec: WeightSpec) -> WeightSpec:
+    most = _EXPERTS if len(spec.shape) == 3 else _ROWS
+    if len(spec.shape) == 1 or spec.shape[0] <= most:
+        return spec
+    first = spec.rows[0] if spec.rows else 0
+    return replace(spec, shape=(most, *spec.shape[1:]), rows=(first, first + most))
+
+
+def check(
+    backend: Backend, graph: Graph, file: GGUFFile, beat: Callable[[int, int, str], None]
+) -> float:
+    """Run every case; the worst error, or BackendWrong naming the case."""
+    every, worst = list(cases(graph)), 0.0
+    for done, case in enumerate(every, 1):
+        error = _error(backend, case, file)
+        if not error <= BOUND:
+            raise BackendWrong(
+                f"{backend.device.name} computes {case.name} wrongly: "
+                f"error {error:.2g}, bound {BOUND:.2g}"
+            )
+        worst = max(worst, error)
+        beat(done, len(every), case.name)
+    return worst
+
+
+def _error(backend: Backend, case: Case, file: GGUFFile) -> float:
+    weights = Weights(case.graph, file)
+    executable = backend.compile(case.graph, weights, lambda *_: None)
+    (node,) = case.graph.nodes
+    exact: dict[str, Array] = {n: w.dense().astype(np.float64) for n, w in weights.items()}
+    exact |= {n: np.zeros(s.shape) for n, s in case.graph.state.items()}
+    error = size = 0.0
+    try:
+        for start, stop in ((0, _TOKENS), (_TOKENS, _TOKENS + 1)):
+            positions = np.arange(start, stop, dtype=np.int32)
+            slots = np.zeros_like(positions)
+            given = case.part(start, stop)
+            got = executable.run(given, positions, slots, "all")[node.name]
+            values = {**exact, "positions": positions, "slots": slots}
+            values |= {
+                n: v if v.dtype.kind == "i" else v.astype(np.float64) for n, v in given.items()
+            }
+            truth = reference.KERNELS[node.op](*(values[n] for n in node.inputs), **node.attrs)
+            if got.shape != truth.shape:
+                return math.inf
+            error += float(np.square(got - truth).sum())
+            size += float(np.square(truth).sum())
+    finally:
+        executable.close()
+    return error / size if size else error

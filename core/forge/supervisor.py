@@ -1,0 +1,197 @@
+"""Keeps one healthy runner and moves the reply to the next backend when it fails."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+from forge.errors import BackendError, BackendUnavailable, ForgeError, NoBackend
+from forge.events import Event, Fallback, FinishReason, Prefill, Ready, Token
+from forge.runner import Runner, WorkerOptions
+from forge.sampling import SamplingParams
+from forge.spec import BackendSpec
+
+
+@dataclass(slots=True)
+class Attempt:
+    """What one request has been through."""
+
+    emitted: list[int] = field(default_factory=list)
+    fallbacks: list[Fallback] = field(default_factory=list)
+    restarted: bool = False
+
+
+class Supervisor:
+    """Owns the order of backends, the one runner, and which backends are out.
+
+    A backend that failed is not tried again. One that is the floor has no device to lose: it gets a
+    fresh worker once a reply.
+    """
+
+    def __init__(
+        self, specs: Sequence[BackendSpec], options: WorkerOptions, *, strict: bool = False
+    ) -> None:
+        if not specs:
+            raise NoBackend("no backend is installed: run `forge plugins` to see why")
+        self._specs = list(specs)
+        self._options = options
+        self._strict = strict
+        self._cancelled = False
+        self._left_behind: list[Runner] = []
+        self.failures: dict[str, BackendError] = {}
+        self.runner: Runner | None = None
+
+    @property
+    def ready(self) -> Ready | None:
+        """What answers now, if anything does."""
+        return self.runner.ready_info if self.runner else None
+
+    def cancel(self) -> None:
+        """Stop the request in progress soon; may be called from a signal handler or a thread."""
+        self._cancelled = True
+
+    def cancelled(self) -> bool:
+        """Whether the request in progress is to stop."""
+        return self._cancelled
+
+    def spawn(self) -> None:
+        """Start the first backend's worker, which loads while the host does something else."""
+        if self.runner is None and self._specs:
+            self.runner = Runner(self._specs[0], self._options)
+
+    def load(self) -> Generator[Event, None, bool]:
+        """Have a backend ready; False when cancelled."""
+        self._cancelled = False
+        return (yield from self._ready(Attempt()))
+
+    def generate(
+        self,
+        tokens: Sequence[int],
+        params: SamplingParams,
+        count: int,
+        stops: Sequence[int],
+        *,
+        reuse: bool = True,
+    ) -> Generator[Event, None, FinishReason]:
+        """The reply, on the best backend that still works; what was emitted is never repeated."""
+        self._cancelled = False
+        attempt = Attempt()
+        while True:
+            try:
+                if not (yield from self._ready(attempt)) or self.runner is None:
+                    return "cancelled"
+                events = self.runner.generate(
+                    [*tokens, *attempt.emitted],
+                    params,
+                    count - len(attempt.emitted),
+                    stops,
+                    self.cancelled,
+                    reuse=reuse,
+                )
+                return (yield from _recorded(events, attempt.emitted))
+            except BackendError as error:
+                yield self._replace(error, attempt)
+                if len(attempt.emitted) == count:
+                    return "length"
+
+    def logits(self, tokens: Sequence[int]) -> Iterator[NDArray[Any]]:
+        """Blocks of logits; never moves to another backend."""
+        if self.runner is None or not self.runner.ready_info:
+            for _ in self.load():
+                pass
+        if self.runner is None:
+            raise NoBackend("no backend is ready")
+        try:
+            yield from self.runner.logits(tokens)
+        except BackendError:
+            self._drop()
+            raise
+
+    def _ready(self, attempt: Attempt) -> Generator[Event, None, bool]:
+        """A runner that holds the model, replacing those that fail on the way."""
+        while True:
+            try:
+                self.spawn()
+                if self.runner is None:
+                    raise self._none_left()
+                if (yield from self.runner.ready(self.cancelled)):
+                    return True
+                self._drop()
+                return False
+            except BackendError as error:
+                if isinstance(error, NoBackend):
+                    raise
+                yield self._replace(error, attempt)
+            except ForgeError:  # the model itself: no other backend would take it either
+                self._drop()
+                raise
+
+    def _replace(self, error: BackendError, attempt: Attempt) -> Fallback:
+        """Kill the failed worker and say where the reply goes on; raise when nowhere."""
+        self._drop()
+        failed = self._specs[0]
+        self.failures[failed.name] = error
+        if self._strict:
+            raise type(error)(f"{failed.name}: {error} (--strict: no other backend is tried)")
+        if failed.floor and not attempt.restarted:
+            attempt.restarted = True
+        elif not failed.floor or len(self._specs) > 1:
+            self._specs.pop(0)
+        else:
+            raise self._none_left() from error
+        if not self._specs:
+            raise self._none_left() from error
+        fallback = Fallback(failed.name, self._specs[0].name, str(error), len(attempt.emitted))
+        attempt.fallbacks.append(fallback)
+        return fallback
+
+    def _none_left(self) -> NoBackend:
+        reasons = "; ".join(f"{name}: {error}" for name, error in self.failures.items())
+        return NoBackend(f"no backend is left to answer. {reasons}")
+
+    def _drop(self) -> None:
+        """End the current worker without waiting for one that is stuck in its driver."""
+        if self.runner is not None:
+            if not self.runner.kill():
+                self._left_behind.append(self.runner)
+            self.runner = None
+        self._left_behind = [runner for runner in self._left_behind if not runner.gone()]
+
+    def close(self) -> None:
+        """End the worker and give the device back."""
+        if self.runner is not None:
+            self.runner.close()
+        self._drop()
+
+
+def _recorded(
+    events: Generator[Prefill | Token, None, FinishReason], emitted: list[int]
+) -> Generator[Event, None, FinishReason]:
+    """The same events; every token is noted before it is passed on."""
+    with closing(events):
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                reason: FinishReason = end.value
+                return reason
+            if isinstance(event, Token):
+                emitted.append(event.id)
+            yield event
+
+
+def placements(
+    specs: Sequence[BackendSpec], chosen: BackendSpec | None, missing: Mapping[str, str]
+) -> list[BackendSpec]:
+    """The order to try: the chosen backend and those after it, or all that can run here."""
+    if chosen is not None:
+        if missing.get(chosen.name):
+            raise BackendUnavailable(f"{chosen.name}: {missing[chosen.name]}")
+        rest = itertools.dropwhile(lambda spec: spec.name != chosen.name, specs)
+        return [chosen, *(s for s in rest if s is not chosen and not missing.get(s.name))]
+    return [spec for spec in specs if not missing.get(spec.name)]

@@ -1,0 +1,68 @@
+"""From a backend's name and a model's path to something that can run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+
+from forge.backend import Backend, BackendConfig, BackendOutOfMemory, BackendUnavailable, Graph
+from forge.conversion import convert
+from forge.gguf import GGUFFile
+from forge.messages import Load, Open
+from forge.models import Hyperparameters, build_graph, context_length
+from forge.probe import check
+from forge.weights import Weights
+from forge.worker.model import LoadedModel
+
+Beat = Callable[[str, int, int, str], None]
+
+SMALLEST_CONTEXT = 512
+"""Below this many tokens a model is said not to fit rather than given less."""
+_MIB = 1 << 20
+
+
+def open_backend(request: Open) -> Backend:
+    """Import the factory and call it; what it lacks becomes BackendUnavailable."""
+    module, _, name = request.factory.partition(":")
+    config = BackendConfig(request.device, request.threads, request.options)
+    try:
+        factory = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise BackendUnavailable(f"{request.factory} cannot be imported: {error}") from error
+    backend = factory(config)
+    if not isinstance(backend, Backend):
+        raise BackendUnavailable(f"{request.factory} made {type(backend).__name__}, no Backend")
+    return backend
+
+
+def load_model(backend: Backend, file: GGUFFile, request: Load, beat: Beat) -> LoadedModel:
+    """Graph, conversions, weights and kernels, then the known-answer check."""
+    context = _context_that_fits(backend, file, request.context)
+    graph, notes = convert(build_graph(file, context=context), backend)
+    trained = Hyperparameters(file).context
+    if request.context is None and trained is not None and context < trained:
+        notes.append(f"the context is {context} of the model's {trained} tokens: -c asks for more")
+
+    def progress(phase: str, done: int, total: int, detail: str = "") -> None:
+        beat(phase, done, total, detail)
+
+    executable = backend.compile(graph, Weights(graph, file), progress)
+    check(backend, graph, file, lambda done, total, what: beat("check", done, total, what))
+    return LoadedModel(executable, context, notes)
+
+
+def _context_that_fits(backend: Backend, file: GGUFFile, asked: int | None) -> int:
+    """The context that was asked for, else the default's largest half that the device holds."""
+    context = context_length(Hyperparameters(file), asked)
+    free = backend.memory().free
+    while True:
+        graph: Graph = build_graph(file, context=context)
+        needed = backend.required(graph)
+        if not free or needed <= free:
+            return context
+        if asked is not None or context // 2 < SMALLEST_CONTEXT:
+            raise BackendOutOfMemory(
+                f"{backend.device.name} has {free / _MIB:,.0f} MiB free, and {file.path} with a "
+                f"context of {context} tokens needs {needed / _MIB:,.0f} MiB"
+            )
+        context //= 2

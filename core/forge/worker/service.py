@@ -1,0 +1,165 @@
+"""Answers the host's requests, one at a time, and turns every failure into words."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Iterator
+
+import numpy as np
+
+from forge import errors
+from forge.backend import Backend
+from forge.gguf import GGUFFile, open_gguf
+from forge.messages import (
+    Beat,
+    Block,
+    Close,
+    Evaluate,
+    Failed,
+    Finished,
+    Generate,
+    Load,
+    Loaded,
+    Open,
+    Opened,
+    Request,
+    Started,
+    Tokens,
+)
+from forge.sampling import Sampler, SamplingParams
+from forge.worker.link import HostGone, Link
+from forge.worker.loader import load_model, open_backend
+from forge.worker.model import LoadedModel
+
+
+class Service:
+    """Owns the backend, the mapped file and the loaded model."""
+
+    def __init__(self, link: Link, board: int) -> None:
+        self._link, self._board = link, board
+        self._backend: Backend | None = None
+        self._file: GGUFFile | None = None
+        self._model: LoadedModel | None = None
+
+    def serve(self) -> None:
+        """Until the host says Close or goes away."""
+        while not isinstance(request := self._link.receive(), Close):
+            try:
+                self._answer(request)
+            except HostGone:
+                raise
+            except MemoryError:
+                self._fail(request, errors.BackendOutOfMemory("the worker is out of memory"))
+            except errors.ForgeError as error:
+                self._fail(request, error)
+            except Exception as error:  # noqa: BLE001  # a backend's bug must reach the host as words
+                traceback.print_exc()
+                self._fail(request, errors.BackendError(f"{type(error).__name__}: {error}"))
+        self._close()
+
+    def _answer(self, request: Request) -> None:
+        match request:
+            case Open():
+                self._backend = open_backend(request)
+                device = self._backend.device
+                checks = self._backend.checks()
+                self._link.send(Opened(request.id, device.name, device.kind, checks))
+            case Load():
+                self._load(request)
+            case Generate():
+                self._generate(request)
+            case Evaluate():
+                self._evaluate(request)
+            case _:  # a Cancel or Next of a request that has ended already
+                pass
+
+    def _fail(self, request: Request, error: errors.ForgeError) -> None:
+        if self._model:
+            self._model.forget()  # a failed run may have left half a layer behind
+        number = 0 if isinstance(request, Close) else request.id
+        self._link.send(Failed(number, type(error).__name__, str(error)))
+
+    def _load(self, request: Load) -> None:
+        if self._backend is None:
+            raise errors.BackendError("load before open")
+
+        def beat(phase: str, done: int, total: int, detail: str) -> None:
+            self._link.send(Beat(request.id, phase, done, total, detail))
+
+        self._file = open_gguf(request.model)
+        model = self._model = load_model(self._backend, self._file, request, beat)
+        self._link.send(Loaded(request.id, model.context, model.vocabulary, model.notes))
+
+    def _ready(self, tokens: list[int], *, reply: int) -> LoadedModel:
+        if self._model is None:
+            raise errors.BackendError("no model is loaded")
+        self._model.check_room(tokens, reply=reply)
+        return self._model
+
+    def _generate(self, request: Generate) -> None:
+        model = self._ready(request.tokens, reply=1)
+        sampler = Sampler(SamplingParams.from_dict(request.params), request.tokens)
+        if not request.reuse:
+            model.forget()
+        self._link.send(Started(request.id, model.reuse(request.tokens)))
+        total = len(request.tokens)
+        reply = model.generate(
+            request.tokens,
+            request.count,
+            request.stops,
+            sampler,
+            lambda done: self._beat_or_stop(request.id, done, total),
+        )
+        try:
+            for token in reply:
+                if isinstance(token, str):
+                    self._link.send(Finished(request.id, token))
+                    return
+                self._link.send(Tokens(request.id, [token]))
+                self._stop_if_cancelled(request.id)
+        except _Cancelled:
+            self._link.send(Finished(request.id, "cancelled"))
+
+    def _beat_or_stop(self, number: int, done: int, total: int) -> None:
+        self._link.send(Beat(number, "prefill", done, total))
+        self._stop_if_cancelled(number)
+
+    def _stop_if_cancelled(self, number: int) -> None:
+        if self._link.cancelled(number):
+            raise _Cancelled
+
+    def _evaluate(self, request: Evaluate) -> None:
+        model = self._ready(request.tokens, reply=0)
+        model.forget()
+        start = 0
+        for end, logits in model.prefill(request.tokens, "all"):
+            rows = np.ascontiguousarray(logits, np.float32)
+            for offset, piece in _pieces(rows):
+                os.pwrite(self._board, piece, offset)
+            self._link.send(Block(request.id, start, end - start))
+            if not self._link.next_block(request.id):
+                self._link.send(Finished(request.id, "cancelled"))
+                return
+            start = end
+        self._link.send(Finished(request.id, "stop"))
+
+    def _close(self) -> None:
+        """In reverse order of opening."""
+        if self._model:
+            self._model.executable.close()
+        if self._backend:
+            self._backend.close()
+        if self._file:
+            self._file.close()
+
+
+class _Cancelled(Exception):
+    """The host gave the request up."""
+
+
+def _pieces(rows: np.ndarray) -> Iterator[tuple[int, memoryview]]:
+    """Bytes of an array in parts that one write takes."""
+    data, step = memoryview(rows.data).cast("B"), 1 << 24
+    for offset in range(0, len(data), step):
+        yield offset, data[offset : offset + step]

@@ -1,6 +1,6 @@
 """Registers the CPU backend."""
 
-from forge.backend import BackendSpec, hookimpl
+from forge import BackendSpec, hookimpl
 
 
 @hookimpl

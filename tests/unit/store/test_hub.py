@@ -49,9 +49,10 @@ class Hub:
     ranges: bool = True  # knows the Range header
     cut: list[int] = field(default_factory=list)  # answer n ends after so many bytes
     stall: int = 0  # answers stop after so many bytes and stay open
+    redirect: bool = False  # sends large files from another host, as the real one does
     refusal: tuple[int, str] = (0, "")  # status and X-Error-Code of every file
     asked: list[tuple[str, str, str | None]] = field(default_factory=list)
-    tokens: set[str | None] = field(default_factory=set)
+    tokens: set[tuple[str, str | None]] = field(default_factory=set)  # by host
 
     def info(self) -> dict[str, object]:
         siblings = [
@@ -90,7 +91,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, body: bool) -> None:
         hub = self.hub
-        hub.tokens.add(self.headers.get("Authorization"))
+        host = self.headers["Host"].split(":")[0]
+        hub.tokens.add((host, self.headers.get("Authorization")))
         if self.path.startswith("/api/models/"):
             if self.path.split("?")[0] != f"/api/models/{hub.repo}":
                 return self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
@@ -98,9 +100,21 @@ class Handler(BaseHTTPRequestHandler):
         hub.asked.append((self.command, self.path, self.headers.get("Range")))
         if hub.refusal[0]:
             return self._send(hub.refusal[0], b"{}", {"X-Error-Code": hub.refusal[1]})
-        name = self.path.split("/resolve/")[1].split("/", 1)[1]
+        name = self.path.rsplit("/", 1)[1]
         data = hub.files[name]
         etag = hashlib.sha256(data).hexdigest()
+        if hub.redirect and host != "localhost":
+            port = self.headers["Host"].split(":")[1]
+            return self._send(
+                302,
+                b"",
+                {
+                    "Location": f"http://localhost:{port}/signed/{name}",
+                    "X-Repo-Commit": COMMIT,
+                    "X-Linked-Etag": f'"{etag}"',
+                    "X-Linked-Size": str(len(data)),
+                },
+            )
         if hub.corrupt:
             data = data[:-1] + bytes([data[-1] ^ 1])
         headers = {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
@@ -372,13 +386,17 @@ def test_what_is_cached_needs_no_network(
         assert found.stdout == f"{split}\n"
 
 
-def test_the_users_token_goes_to_the_hub(
-    hub: Hub, forge: Forge, monkeypatch: pytest.MonkeyPatch
+def test_the_users_token_goes_to_the_hub_and_to_no_other_host(
+    hub: Hub, forge: Forge, gguf: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    forge.pulled("hf:org/Tiny-GGUF")
+    hub.redirect = True
+    hub.cut = [MEGABYTE]
 
-    assert hub.tokens == {"Bearer hf_secret"}
+    assert forge.pulled("hf:org/Tiny-GGUF").read_bytes() == gguf
+
+    assert hub.tokens == {("127.0.0.1", "Bearer hf_secret"), ("localhost", None)}
+    assert hub.transfers()[-1] == ("tiny-Q4_K_M.gguf", f"bytes={MEGABYTE}-")
 
 
 def test_a_hub_cache_that_cannot_be_written_is_named(

@@ -45,6 +45,7 @@ class Hub:
 
     files: dict[str, bytes] = field(default_factory=dict)
     repo: str = "org/Tiny-GGUF"
+    checksums: bool = True  # a mirror may tell none
     corrupt: bool = False  # sends other bytes than it announces
     ranges: bool = True  # knows the Range header
     cut: list[int] = field(default_factory=list)  # answer n ends after so many bytes
@@ -64,7 +65,9 @@ class Hub:
                     "size": len(data),
                     "sha256": hashlib.sha256(data).hexdigest(),
                     "pointerSize": 134,
-                },
+                }
+                if self.checksums
+                else None,
             }
             for name, data in self.files.items()
         ]
@@ -308,6 +311,17 @@ def test_a_corrupted_file_is_refused_and_not_kept(hub: Hub, forge: Forge, blobs:
     assert "tiny-Q4_K_M.gguf arrived with the SHA-256" in said
     assert list(blobs.iterdir()) == []
     assert json.loads(forge("models", "--json").stdout) == []
+
+
+def test_from_a_mirror_without_checksums_huggingface_hub_downloads_in_silence(
+    hub: Hub, forge: Forge, gguf: bytes
+) -> None:
+    hub.checksums = False
+
+    done = forge("pull", "hf:org/Tiny-GGUF")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert Path(done.stdout.strip()).read_bytes() == gguf
 
 
 def test_two_pulls_at_once_share_one_transfer(

@@ -66,8 +66,9 @@ def find(name: HubName, report: Report, *, offline: bool) -> Path:
     here = _cached(name)
     if here is not None:
         path, model = here
-        # Without a quantisation, only the first choice is the same whatever else the Hub holds.
-        if offline or name.wanted or model.tag == PREFERRED[0]:
+        # Only the first choice, or the very file asked for, is right whatever else the Hub holds.
+        exact = (model.tag or "", model.first, model.first.rsplit("/", 1)[-1])
+        if offline or (name.wanted or PREFERRED[0]).lower() in (word.lower() for word in exact):
             return path
     if offline:
         raise StoreError(
@@ -76,7 +77,7 @@ def find(name: HubName, report: Report, *, offline: bool) -> Path:
         )
     try:
         return fetch(name, report)
-    except StoreError:
+    except (StoreError, ModelNotFound):
         if here is not None:
             return here[0]
         raise

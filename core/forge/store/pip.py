@@ -17,13 +17,14 @@ from forge.store.types import PullProgress, Report
 _POLL = 0.1
 _STALL = 600.0  # pip's own patience is 15 s a read and six tries; a user may have raised both
 
-# What pip and urllib3 print when there is no network rather than no such package.
+# What pip, urllib3 and the C library print when there is no network rather than no such package.
 _OFFLINE = (
-    "name resolution",
-    "nodename nor servname",
     "Name or service not known",
+    "name resolution",
     "NameResolutionError",
+    "Failed to resolve",
     "NewConnectionError",
+    "Failed to establish a new connection",
     "Network is unreachable",
     "No route to host",
     "Connection refused",
@@ -51,12 +52,13 @@ def download(requirement: str, work: Path, name: str, total: int, report: Report
     # -P: nothing in the current folder is imported. A copy in pip's own cache would be waste.
     command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     command += ["--no-cache-dir", "--no-input", "--progress-bar=off", "--disable-pip-version-check"]
-    command += ["--dest", str(wheels), requirement]
+    # --log: the reason for a failed look-up, which pip's output lacks when it does not retry.
+    output_file, log = work / "pip.out", work / "pip.log"
+    command += ["--log", str(log), "--dest", str(wheels), requirement]
     # TMPDIR: pip works on our file system, where we see it grow and remove it. Nothing is
     # installed, so the user's wish for a virtual environment is kept all the same.
     environment = {**os.environ, "TMPDIR": str(temporary), "PIP_REQUIRE_VIRTUALENV": "0"}
-    log = work / "pip.log"
-    with log.open("wb") as output:
+    with output_file.open("wb") as output:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -72,7 +74,7 @@ def download(requirement: str, work: Path, name: str, total: int, report: Report
             raise
     found = [wheels / file for file in walk.files(wheels, depth=0) if file.endswith(".whl")]
     if process.returncode != 0 or len(found) != 1:
-        raise _failed(requirement, name, _tail(log))
+        raise _failed(requirement, name, _tail(output_file), _tail(log))
     return found[0]
 
 
@@ -112,15 +114,19 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.kill()
 
 
-def _tail(log: Path) -> list[str]:
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - 8192))
-        text = file.read().decode(errors="backslashreplace")
+def _tail(path: Path) -> list[str]:
+    """The last lines of a log; none if pip died before it wrote one."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - (1 << 16)))
+            text = file.read().decode(errors="backslashreplace")
+    except OSError:
+        return []
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def _failed(requirement: str, name: str, lines: list[str]) -> StoreError:
-    text = "\n".join(lines)
+def _failed(requirement: str, name: str, lines: list[str], log: list[str]) -> StoreError:
+    text = "\n".join(lines + log)
     if any(mark in text for mark in _NO_SPACE):
         return StoreError(
             f"{name}: no space left on the device while pip fetched {requirement}\n"

@@ -12,7 +12,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from huggingface_hub import (
     errors,
@@ -26,6 +26,7 @@ from huggingface_hub.constants import HF_HUB_CACHE
 
 # documented, but missing in the module's __all__
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+from tqdm import tqdm
 
 from forge.errors import StoreError
 from forge.store import disk
@@ -62,7 +63,7 @@ def fetch_files(name: str, files: Sequence[HubFile], report: Report) -> Path:
         if file.sha256 and 0 < (file.size or 0) <= _MOST_HTTP and not _here(file):
             _fetch_blob(file, file.sha256, file.size or 0, tell)
         tell("downloading", 0)
-        paths.append(_reference(file))
+        paths.append(_reference(file, tell))
         done += file.size or 0
     tell("checking", files[-1].size or 0)
     return paths[0]
@@ -167,9 +168,22 @@ def _stream(file: HubFile, offset: int) -> Iterator[tuple[int, bytes]]:
             place += len(chunk)
 
 
-def _reference(file: HubFile) -> Path:
+def _reference(file: HubFile, tell: Tell) -> Path:
     """Let huggingface_hub enter the file in its cache; it downloads what has no SHA-256 itself."""
-    path = Path(hf_hub_download(file.repo, file.name, library_name="forge-llm"))
+
+    class Bar(tqdm):  # type: ignore[type-arg]  # generic in its stubs only
+        """Stands in for huggingface_hub's own bar, which draws even where there is no terminal."""
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            options.pop("name", None)
+            super().__init__(*args, **options | {"disable": True})
+            self.arrived = options.get("initial") or 0
+
+        def update(self, n: float | None = 1) -> None:
+            self.arrived += n or 0
+            tell("downloading", int(self.arrived))
+
+    path = Path(hf_hub_download(file.repo, file.name, library_name="forge-llm", tqdm_class=Bar))
     found = path.stat().st_size
     if file.size is not None and found != file.size:
         raise StoreError(

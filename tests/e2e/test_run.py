@@ -22,7 +22,9 @@ def test_json_is_one_object_with_everything_a_script_needs(forge, tiny_chat):
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 1
     reply = last_object(done.stdout)
-    assert {"text", "tokens", "prompt_tokens", "finish_reason", "backend", "fallbacks"} <= set(reply)
+    assert {"text", "tokens", "prompt_tokens", "finish_reason", "backend", "fallbacks"} <= set(
+        reply
+    )
     assert set(reply["timings"]) == {"load_s", "first_token_s", "prefill_tok_s", "decode_tok_s"}
     assert reply["backend"] == "cpu"
     assert reply["fallbacks"] == []
@@ -50,7 +52,9 @@ def test_the_prompt_may_come_from_standard_input(forge, tiny_chat):
 
 def test_a_seed_repeats_a_reply_and_another_seed_does_not(forge, tiny_chat):
     def reply(seed: int) -> list[int]:
-        done = forge("run", "-m", tiny_chat, "hi", "-n", "12", "--seed", seed, "--json", "--temp", "2")
+        done = forge(
+            "run", "-m", tiny_chat, "hi", "-n", "12", "--seed", seed, "--json", "--temp", "2"
+        )
         return last_object(done.stdout)["tokens"]
 
     assert reply(1) == reply(1)
@@ -68,7 +72,16 @@ def test_a_stop_string_ends_the_reply_before_it(forge, real_model):
 
 def test_a_full_context_ends_the_reply_and_says_so(forge, tiny_chat):
     done = forge(
-        "run", "-m", tiny_chat, "--tokens", "1,2,3", "-c", "10", "--json", "--logit-bias", "322=-inf"
+        "run",
+        "-m",
+        tiny_chat,
+        "--tokens",
+        "1,2,3",
+        "-c",
+        "10",
+        "--json",
+        "--logit-bias",
+        "322=-inf",
     )
     reply = last_object(done.stdout)
     assert reply["finish_reason"] == "context"

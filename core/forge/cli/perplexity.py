@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from forge.cli.options import add_backend, add_model, engine_choices
+from forge.cli.options import add_backend, add_model, engine_choices, find_model
 from forge.errors import UsageError
 
 
@@ -29,12 +29,11 @@ def run(args: argparse.Namespace) -> int:
     from forge.cli.tokenize import read
     from forge.engine import Engine
     from forge.perplexity import perplexity
-    from forge.store import resolve
 
     text = read(args.file)
     screen = Screen()
     choices = {**engine_choices(args), "context": args.context or args.window}
-    with Engine(resolve(args.model, progress=screen.download), **choices, strict=True) as engine:
+    with Engine(find_model(args.model), **choices, strict=True) as engine:
         tokens = engine.tokenizer.encode(text)
         load(engine, screen)
         result = perplexity(

@@ -12,6 +12,7 @@ from forge.cli.options import (
     add_model,
     add_sampling,
     engine_choices,
+    find_model,
     sampling_params,
     token_ids,
 )
@@ -58,11 +59,9 @@ def run(args: argparse.Namespace) -> int:
 
     from forge.cli.screen import Screen, interrupts, load
     from forge.engine import Engine
-    from forge.store import resolve
 
     screen = Screen(json=args.json)
-    model = resolve(args.model, progress=screen.download)
-    engine = Engine(model, **engine_choices(args), strict=args.strict)
+    engine = Engine(find_model(args.model), **engine_choices(args), strict=args.strict)
     with engine, interrupts(engine) as interrupted:
         if not chat and tokens is None and not args.raw:
             _ = engine.template  # a model without one is told so before it is loaded

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
 from forge.engine import Engine
 from forge.errors import BackendLost
@@ -82,11 +81,6 @@ class Screen:
             f"{event.source} failed ({event.reason}); the reply goes on with {where} "
             f"after {event.at_token} tokens"
         )
-
-    def download(self, progress: Any) -> None:
-        """A model being fetched, as the store tells it."""
-        total = f" of {progress.total / 1e6:.0f}" if progress.total else ""
-        self.status(f"{progress.what}: {progress.done / 1e6:.0f}{total} MB")
 
     def note(self, text: str) -> None:
         """Worth knowing, but only for someone who looks."""

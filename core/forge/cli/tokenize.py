@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from forge.cli.options import add_model
+from forge.cli.options import add_model, find_model
 from forge.errors import TextError, UsageError
 
 
@@ -29,10 +29,9 @@ def run(args: argparse.Namespace) -> int:
     if (args.text is None) == (not args.file):
         raise UsageError("give a text or --file F, and not both")
     from forge.gguf import open_gguf
-    from forge.store import resolve
     from forge.tokenizer import Tokenizer
 
-    with open_gguf(resolve(args.model)) as file:
+    with open_gguf(find_model(args.model)) as file:
         tokenizer = Tokenizer.from_gguf(file)
     texts = [(None, args.text)] if args.text is not None else [(f, read(f)) for f in args.file]
     for name, text in texts:

@@ -26,15 +26,14 @@ def run(args: argparse.Namespace) -> int:
     if args.window < 2:
         raise UsageError(f"a window of {args.window} tokens: give at least 2")
     from forge.cli.screen import Screen, load
-    from forge.cli.tokenize import read
+    from forge.cli.tokenize import encode_file
     from forge.engine import Engine
     from forge.perplexity import perplexity
 
-    text = read(args.file)
     screen = Screen()
     choices = {**engine_choices(args), "context": args.context or args.window}
     with Engine(find_model(args.model), **choices, strict=True) as engine:
-        tokens = engine.tokenizer.encode(text)
+        tokens = encode_file(engine.tokenizer, args.file)
         load(engine, screen)
         result = perplexity(
             engine.logit_blocks, tokens, args.window, engine.tokenizer.leading_bos, screen.status

@@ -1,6 +1,9 @@
 """Third parties' plugins: found, listed, and harmless when they are broken."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,8 @@ def install(tmp_path):
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
         (info / "entry_points.txt").write_text(f"[forge]\n{name} = {name}_plugin\n")
         (tmp_path / f"{name}_plugin.py").write_text(code)
-        return {"PYTHONPATH": str(tmp_path), "FORGE_PLUGINS": f"cpu,{name}"}
+        path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+        return {"PYTHONPATH": path, "FORGE_PLUGINS": f"cpu,{name}"}
 
     return add
 
@@ -81,9 +85,6 @@ def test_a_backend_whose_extra_is_missing_says_how_to_get_it(forge, install):
 
 
 def test_listing_and_help_import_no_driver_and_no_numpy(forge_command, tmp_path):
-    import subprocess
-    import sys
-
     code = (
         "import sys\nfrom forge.cli import parser\nparser()\nfrom forge import plugins\n"
         "plugins.Plugins().backends()\n"
@@ -97,9 +98,6 @@ def test_listing_and_help_import_no_driver_and_no_numpy(forge_command, tmp_path)
 
 
 def test_the_host_of_a_whole_reply_imports_no_driver_and_no_numba(tiny_chat, tmp_path):
-    import subprocess
-    import sys
-
     code = (
         "import sys\nfrom forge.cli import main\n"
         f"main(['run', '-m', {str(tiny_chat)!r}, 'hi', '-n', '2', '--json'])\n"

@@ -52,6 +52,7 @@ class Engine:
             raise UsageError(f"{threads} threads: give at least 1")
         if not patience > 0:
             raise UsageError(f"a patience of {patience}: give a positive factor")
+        self._moved: list[Fallback] = []  # while loading, for the next reply's Done
         self.model = resolve(None if model is None else str(model))
         self.file: GGUFFile = open_gguf(self.model)
         options = WorkerOptions(str(self.model.absolute()), context, device, threads, patience)
@@ -77,7 +78,10 @@ class Engine:
         self._supervisor.spawn()
         if not self.tokenizer.size:
             raise TextError(f"{self.model}: the vocabulary is empty")
-        yield from self._supervisor.load()
+        for event in self._supervisor.load():
+            if isinstance(event, Fallback):
+                self._moved.append(event)
+            yield event
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -176,7 +180,7 @@ class Engine:
         reply = _Reply(self.tokenizer.decoder() if self.tokenizer.has_text else None, matcher)
         started = time.monotonic()
         first: float | None = None
-        fallbacks: list[Fallback] = []
+        fallbacks, self._moved = self._moved, []
         events = self._supervisor.generate(tokens, params, count, stop_ids, reuse=reuse)
         try:
             while True:
@@ -243,9 +247,12 @@ class Engine:
             raise UsageError(f"a token is not in the vocabulary, 0 to {size - 1}")
         return self._supervisor.logits(tokens)
 
-    def cancel(self) -> None:
-        """Stop the reply in progress: it ends with a Done whose reason is `cancelled`."""
-        self._supervisor.cancel()
+    def cancel(self) -> bool:
+        """Stop the reply in progress: it ends with a Done whose reason is `cancelled`.
+
+        False if nothing is in progress, or it was told to stop already.
+        """
+        return self._supervisor.cancel()
 
     def close(self) -> None:
         """End the worker and give the device back; called once more does nothing."""

@@ -10,7 +10,6 @@ import time
 
 import pytest
 
-
 ATTACH = (  # makes the pseudo-terminal the one whose Ctrl-C sends signals
     "import fcntl, os, sys, termios\n"
     "fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"

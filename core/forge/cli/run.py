@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
     screen = Screen(json=args.json)
     engine = Engine(find_model(args.model), **engine_choices(args), strict=args.strict)
-    with engine, interrupts(engine) as interrupted:
+    with engine, interrupts(engine):
         if not chat and tokens is None and not args.raw:
             _ = engine.template  # a model without one is told so before it is loaded
         if not load(engine, screen):
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         if chat:
             from forge.cli.chat import chat_loop
 
-            return chat_loop(engine, screen, interrupted, args, params)
+            return chat_loop(engine, screen, args, params)
         if tokens is None:
             events = _reply(engine, args, prompt or "", params)
         else:

@@ -177,7 +177,7 @@ class Engine:
         stop_ids: Sequence[int],
         reuse: bool,
     ) -> Iterator[Event]:
-        reply = _Reply(self.tokenizer.decoder() if self.tokenizer.has_text else None, matcher)
+        reply = _Reply(self.tokenizer.decoder() if self.tokenizer.has_text else _Ids(), matcher)
         started = time.monotonic()
         first: float | None = None
         fallbacks, self._moved = self._moved, []
@@ -275,10 +275,24 @@ _MOST = 2**31 - 1
 """No limit but the context's."""
 
 
+class _Ids:
+    """The text of a model without a vocabulary: its ids, as --tokens takes them."""
+
+    def __init__(self) -> None:
+        self._comma = ""
+
+    def push(self, token: int) -> str:
+        text, self._comma = f"{self._comma}{token}", ","
+        return text
+
+    def finish(self) -> str:
+        return ""
+
+
 class _Reply:
     """A reply's tokens and the text they make, up to a stop string."""
 
-    def __init__(self, decoder: StreamDecoder | None, matcher: StopMatcher | None) -> None:
+    def __init__(self, decoder: StreamDecoder | _Ids, matcher: StopMatcher | None) -> None:
         self._decoder, self._matcher = decoder, matcher
         self.tokens: list[int] = []
         self.text = ""
@@ -286,12 +300,12 @@ class _Reply:
 
     def add(self, token: int) -> str:
         self.tokens.append(token)
-        return self._pass_on(self._decoder.push(token) if self._decoder else "")
+        return self._pass_on(self._decoder.push(token))
 
     def finish(self) -> str:
         if self.stopped:
             return ""
-        rest = self._pass_on(self._decoder.finish() if self._decoder else "")
+        rest = self._pass_on(self._decoder.finish())
         if self._matcher and not self.stopped:
             held = self._matcher.finish()
             self.text += held

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -143,7 +143,7 @@ class Engine:
         stop: Sequence[str] = (),
         stop_ids: Sequence[int] | None = None,
         reuse: bool = True,
-    ) -> Iterator[Event]:
+    ) -> Generator[Event, None, None]:
         """Continue `tokens`, used as they are: Prefill, Token, Text and Fallback events, then Done.
 
         max_tokens: None goes on until the model ends its reply or the context is full.
@@ -176,7 +176,7 @@ class Engine:
         matcher: StopMatcher | None,
         stop_ids: Sequence[int],
         reuse: bool,
-    ) -> Iterator[Event]:
+    ) -> Generator[Event, None, None]:
         reply = _Reply(self.tokenizer.decoder() if self.tokenizer.has_text else _Ids(), matcher)
         started = time.monotonic()
         first: float | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -52,6 +52,7 @@ class Engine:
             raise UsageError(f"{threads} threads: give at least 1")
         if not patience > 0:
             raise UsageError(f"a patience of {patience}: give a positive factor")
+        self._moved: list[Fallback] = []  # while loading, for the next reply's Done
         self.model = resolve(None if model is None else str(model))
         self.file: GGUFFile = open_gguf(self.model)
         options = WorkerOptions(str(self.model.absolute()), context, device, threads, patience)
@@ -77,7 +78,10 @@ class Engine:
         self._supervisor.spawn()
         if not self.tokenizer.size:
             raise TextError(f"{self.model}: the vocabulary is empty")
-        yield from self._supervisor.load()
+        for event in self._supervisor.load():
+            if isinstance(event, Fallback):
+                self._moved.append(event)
+            yield event
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -139,7 +143,7 @@ class Engine:
         stop: Sequence[str] = (),
         stop_ids: Sequence[int] | None = None,
         reuse: bool = True,
-    ) -> Iterator[Event]:
+    ) -> Generator[Event, None, None]:
         """Continue `tokens`, used as they are: Prefill, Token, Text and Fallback events, then Done.
 
         max_tokens: None goes on until the model ends its reply or the context is full.
@@ -172,11 +176,11 @@ class Engine:
         matcher: StopMatcher | None,
         stop_ids: Sequence[int],
         reuse: bool,
-    ) -> Iterator[Event]:
-        reply = _Reply(self.tokenizer.decoder() if self.tokenizer.has_text else None, matcher)
+    ) -> Generator[Event, None, None]:
+        reply = _Reply(self.tokenizer.decoder() if self.tokenizer.has_text else _Ids(), matcher)
         started = time.monotonic()
         first: float | None = None
-        fallbacks: list[Fallback] = []
+        fallbacks, self._moved = self._moved, []
         events = self._supervisor.generate(tokens, params, count, stop_ids, reuse=reuse)
         try:
             while True:
@@ -243,9 +247,12 @@ class Engine:
             raise UsageError(f"a token is not in the vocabulary, 0 to {size - 1}")
         return self._supervisor.logits(tokens)
 
-    def cancel(self) -> None:
-        """Stop the reply in progress: it ends with a Done whose reason is `cancelled`."""
-        self._supervisor.cancel()
+    def cancel(self) -> bool:
+        """Stop the reply in progress: it ends with a Done whose reason is `cancelled`.
+
+        False if nothing is in progress, or it was told to stop already.
+        """
+        return self._supervisor.cancel()
 
     def close(self) -> None:
         """End the worker and give the device back; called once more does nothing."""
@@ -268,10 +275,24 @@ _MOST = 2**31 - 1
 """No limit but the context's."""
 
 
+class _Ids:
+    """The text of a model without a vocabulary: its ids, as --tokens takes them."""
+
+    def __init__(self) -> None:
+        self._comma = ""
+
+    def push(self, token: int) -> str:
+        text, self._comma = f"{self._comma}{token}", ","
+        return text
+
+    def finish(self) -> str:
+        return ""
+
+
 class _Reply:
     """A reply's tokens and the text they make, up to a stop string."""
 
-    def __init__(self, decoder: StreamDecoder | None, matcher: StopMatcher | None) -> None:
+    def __init__(self, decoder: StreamDecoder | _Ids, matcher: StopMatcher | None) -> None:
         self._decoder, self._matcher = decoder, matcher
         self.tokens: list[int] = []
         self.text = ""
@@ -279,12 +300,12 @@ class _Reply:
 
     def add(self, token: int) -> str:
         self.tokens.append(token)
-        return self._pass_on(self._decoder.push(token) if self._decoder else "")
+        return self._pass_on(self._decoder.push(token))
 
     def finish(self) -> str:
         if self.stopped:
             return ""
-        rest = self._pass_on(self._decoder.finish() if self._decoder else "")
+        rest = self._pass_on(self._decoder.finish())
         if self._matcher and not self.stopped:
             held = self._matcher.finish()
             self.text += held

@@ -50,7 +50,9 @@ class Plugins:
             try:
                 self._register(entry, plugin)
             except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a plugin's import raises
-                plugin.problem = plugin.problem or f"{type(error).__name__}: {error}"
+                plugin.problem = f"{type(error).__name__}: {error}"
+                if self._manager.has_plugin(plugin.name):
+                    self._manager.unregister(name=plugin.name)
         self._refuse_doubles()
 
     def _register(self, entry: EntryPoint, plugin: Plugin) -> None:

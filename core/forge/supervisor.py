@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,7 +41,7 @@ class Supervisor:
         self._specs = list(specs)
         self._options = options
         self._strict = strict
-        self._cancelled = False
+        self._active = self._cancelled = False
         self._left_behind: list[Runner] = []
         self.failures: dict[str, BackendError] = {}
         self.runner: Runner | None = None
@@ -51,9 +51,24 @@ class Supervisor:
         """What answers now, if anything does."""
         return self.runner.ready_info if self.runner else None
 
-    def cancel(self) -> None:
-        """Stop the request in progress soon; may be called from a signal handler or a thread."""
+    def cancel(self) -> bool:
+        """Stop the request in progress soon; False if there is none, or it was told already.
+
+        May be called from a signal handler or another thread.
+        """
+        if self._cancelled or not self._active:
+            return False
         self._cancelled = True
+        return True
+
+    @contextmanager
+    def _request(self) -> Iterator[None]:
+        """While a request is in progress, it can be cancelled."""
+        self._active, self._cancelled = True, False
+        try:
+            yield
+        finally:
+            self._active = False
 
     def cancelled(self) -> bool:
         """Whether the request in progress is to stop."""
@@ -76,8 +91,8 @@ class Supervisor:
 
     def load(self) -> Generator[Event, None, bool]:
         """Have a backend ready; False when cancelled."""
-        self._cancelled = False
-        return (yield from self._ready(Attempt())) is not None
+        with self._request():
+            return (yield from self._ready(Attempt())) is not None
 
     def generate(
         self,
@@ -89,7 +104,17 @@ class Supervisor:
         reuse: bool = True,
     ) -> Generator[Event, None, FinishReason]:
         """The reply, on the best backend that still works; what was emitted is never repeated."""
-        self._cancelled = False
+        with self._request():
+            return (yield from self._generate(list(tokens), params, count, stops, reuse))
+
+    def _generate(
+        self,
+        tokens: list[int],
+        params: SamplingParams,
+        count: int,
+        stops: Sequence[int],
+        reuse: bool,
+    ) -> Generator[Event, None, FinishReason]:
         attempt = Attempt()
         while True:
             try:

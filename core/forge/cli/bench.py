@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from forge.cli.options import add_backend, add_model, engine_choices
+from forge.cli.options import add_backend, add_model, engine_choices, find_model
 from forge.errors import UsageError
 
 
@@ -31,12 +31,11 @@ def run(args: argparse.Namespace) -> int:
     from forge.bench import bench
     from forge.cli.screen import Screen, load
     from forge.engine import Engine
-    from forge.store import resolve
 
     screen = Screen()
     need = args.d + max(args.p + 1, args.n + 2)
     choices = {**engine_choices(args), "context": args.context or need}
-    with Engine(resolve(args.model, progress=screen.download), **choices, strict=True) as engine:
+    with Engine(find_model(args.model), **choices, strict=True) as engine:
         load(engine, screen)
         result = bench(engine, args.p, args.n, args.r, args.d, args.threads, screen.status)
     screen.status("")

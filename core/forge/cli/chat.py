@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import signal
-from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from forge.errors import ContextOverflow
+from forge.errors import ForgeError
 from forge.session import Session
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 def chat_loop(
     engine: Engine,
     screen: Screen,
-    reply_begins: Callable[[], None],
     args: argparse.Namespace,
     params: SamplingParams,
 ) -> int:
@@ -48,7 +46,6 @@ def chat_loop(
         if text.strip() == "/bye":
             return 0
         if text.strip():
-            reply_begins()
             _answer(session, screen, text, args, params)
 
 
@@ -66,5 +63,5 @@ def _answer(
 ) -> None:
     try:
         screen.show(session.send(text, params, max_tokens=args.max_tokens, stop=args.stop))
-    except ContextOverflow as error:
+    except ForgeError as error:  # the conversation is intact: another try may do
         screen.say(str(error))

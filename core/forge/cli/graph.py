@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from forge.cli.options import add_model
+from forge.cli.options import add_model, find_model
 
 
 def add(subparsers: Any) -> None:
@@ -22,9 +22,8 @@ def run(args: argparse.Namespace) -> int:
     """Read the file, build the graph, print it."""
     from forge.gguf import open_gguf
     from forge.models import build_graph
-    from forge.store import resolve
 
-    with open_gguf(resolve(args.name or args.model)) as file:
+    with open_gguf(find_model(args.name or args.model)) as file:
         graph = build_graph(file, context=args.context)
     stages = (graph,) if args.split is None else graph.split(args.split)
     print("\n\n".join(map(str, stages)))

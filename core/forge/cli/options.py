@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from forge.errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from forge.sampling import SamplingParams
 
 
@@ -20,6 +22,15 @@ def add_model(parser: argparse.ArgumentParser, *, required: bool = False) -> Non
         required=required,
         help="a GGUF file, a known name, or hf:user/repo[:QUANT]; SmolLM2-135M-Instruct by default",
     )
+
+
+def find_model(name: str | None) -> Path:
+    """The model's file; what is not here is fetched, with a bar on a terminal."""
+    from forge.cli.pull import progress_bar
+    from forge.store import resolve
+
+    with progress_bar() as report:
+        return resolve(name, progress=report)
 
 
 def add_backend(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from forge.cli.options import add_backend, add_model, engine_choices
+from forge.cli.options import add_backend, add_model, engine_choices, find_model
 from forge.errors import UsageError
 
 
@@ -26,16 +26,14 @@ def run(args: argparse.Namespace) -> int:
     if args.window < 2:
         raise UsageError(f"a window of {args.window} tokens: give at least 2")
     from forge.cli.screen import Screen, load
-    from forge.cli.tokenize import read
+    from forge.cli.tokenize import encode_file
     from forge.engine import Engine
     from forge.perplexity import perplexity
-    from forge.store import resolve
 
-    text = read(args.file)
     screen = Screen()
     choices = {**engine_choices(args), "context": args.context or args.window}
-    with Engine(resolve(args.model, progress=screen.download), **choices, strict=True) as engine:
-        tokens = engine.tokenizer.encode(text)
+    with Engine(find_model(args.model), **choices, strict=True) as engine:
+        tokens = encode_file(engine.tokenizer, args.file)
         load(engine, screen)
         result = perplexity(
             engine.logit_blocks, tokens, args.window, engine.tokenizer.leading_bos, screen.status

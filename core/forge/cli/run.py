@@ -12,6 +12,7 @@ from forge.cli.options import (
     add_model,
     add_sampling,
     engine_choices,
+    find_model,
     sampling_params,
     token_ids,
 )
@@ -58,12 +59,10 @@ def run(args: argparse.Namespace) -> int:
 
     from forge.cli.screen import Screen, interrupts, load
     from forge.engine import Engine
-    from forge.store import resolve
 
     screen = Screen(json=args.json)
-    model = resolve(args.model, progress=screen.download)
-    engine = Engine(model, **engine_choices(args), strict=args.strict)
-    with engine, interrupts(engine) as interrupted:
+    engine = Engine(find_model(args.model), **engine_choices(args), strict=args.strict)
+    with engine, interrupts(engine):
         if not chat and tokens is None and not args.raw:
             _ = engine.template  # a model without one is told so before it is loaded
         if not load(engine, screen):
@@ -71,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         if chat:
             from forge.cli.chat import chat_loop
 
-            return chat_loop(engine, screen, interrupted, args, params)
+            return chat_loop(engine, screen, args, params)
         if tokens is None:
             events = _reply(engine, args, prompt or "", params)
         else:

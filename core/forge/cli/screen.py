@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
 from forge.engine import Engine
 from forge.errors import BackendLost
@@ -83,11 +82,6 @@ class Screen:
             f"after {event.at_token} tokens"
         )
 
-    def download(self, progress: Any) -> None:
-        """A model being fetched, as the store tells it."""
-        total = f" of {progress.total / 1e6:.0f}" if progress.total else ""
-        self.status(f"{progress.what}: {progress.done / 1e6:.0f}{total} MB")
-
     def note(self, text: str) -> None:
         """Worth knowing, but only for someone who looks."""
         if self._terminal:
@@ -117,26 +111,15 @@ def load(engine: Engine, screen: Screen) -> bool:
 
 
 @contextmanager
-def interrupts(engine: Engine) -> Iterator[Callable[[], None]]:
-    """The first Ctrl-C stops the reply, a second one the program.
-
-    Yields a function that forgets the first one: a new reply begins.
-    """
-    pressed = False
+def interrupts(engine: Engine) -> Iterator[None]:
+    """The first Ctrl-C stops what the engine is doing, a second one the program."""
 
     def stop(_: int, __: FrameType | None) -> None:
-        nonlocal pressed
-        if pressed:
+        if not engine.cancel():
             raise KeyboardInterrupt
-        pressed = True
-        engine.cancel()
-
-    def forget() -> None:
-        nonlocal pressed
-        pressed = False
 
     before = signal.signal(signal.SIGINT, stop)
     try:
-        yield forget
+        yield
     finally:
         signal.signal(signal.SIGINT, before)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from forge.cli.options import add_model
+from forge.cli.options import add_model, find_model
 from forge.errors import TextError, UsageError
+
+if TYPE_CHECKING:
+    from forge.tokenizer import Tokenizer
 
 
 def add(subparsers: Any) -> None:
@@ -29,29 +32,33 @@ def run(args: argparse.Namespace) -> int:
     if (args.text is None) == (not args.file):
         raise UsageError("give a text or --file F, and not both")
     from forge.gguf import open_gguf
-    from forge.store import resolve
     from forge.tokenizer import Tokenizer
 
-    with open_gguf(resolve(args.model)) as file:
+    with open_gguf(find_model(args.model)) as file:
         tokenizer = Tokenizer.from_gguf(file)
-    texts = [(None, args.text)] if args.text is not None else [(f, read(f)) for f in args.file]
-    for name, text in texts:
-        try:
-            ids = tokenizer.encode(text, special=args.special, bos=args.bos)
-        except TextError as error:
-            raise TextError(f"{name}: {error}" if name else str(error)) from None
-        if args.json:
-            print(json.dumps(ids))
-        else:
-            for token in ids:
-                print(f"{token:8} {tokenizer.piece(token)!r}")
+    options = {"special": args.special, "bos": args.bos}
+    if args.text is not None:
+        show(tokenizer, tokenizer.encode(args.text, **options), as_json=args.json)
+    for path in args.file:
+        show(tokenizer, encode_file(tokenizer, path, **options), as_json=args.json)
     return 0
 
 
-def read(path: str) -> bytes:
-    """A file's bytes; TextError names the file."""
+def show(tokenizer: Tokenizer, ids: list[int], *, as_json: bool) -> None:
+    """A list on one line, or a line for each token."""
+    if as_json:
+        print(json.dumps(ids))
+    else:
+        for token in ids:
+            print(f"{token:8} {tokenizer.piece(token)!r}")
+
+
+def encode_file(tokenizer: Tokenizer, path: str, **options: bool) -> list[int]:
+    """The ids of a file's bytes, as they are; TextError names the file."""
     try:
         with open(path, "rb") as file:
-            return file.read()
+            return tokenizer.encode(file.read(), **options)
     except OSError as error:
         raise TextError(f"{path}: {error.strerror}") from None
+    except TextError as error:
+        raise TextError(f"{path}: {error}") from None

@@ -1,0 +1,73 @@
+"""What tests share: the command line as a process, tiny models, and the real default model."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from forge.testing import write_tiny
+
+
+@pytest.fixture(scope="session", autouse=True)
+def only_our_plugins() -> Iterator[None]:
+    """Plugins that happen to be installed here are no part of these tests."""
+    before = os.environ.get("FORGE_PLUGINS")
+    os.environ["FORGE_PLUGINS"] = "cpu,vulkan,hip,tui"
+    yield
+    if before is None:
+        del os.environ["FORGE_PLUGINS"]
+    else:
+        os.environ["FORGE_PLUGINS"] = before
+
+
+@pytest.fixture(scope="session")
+def real_model() -> Path:
+    """SmolLM2-135M-Instruct, the default model."""
+    path = os.environ.get("FORGE_TEST_MODEL")
+    if not path:
+        pytest.skip("FORGE_TEST_MODEL names no model; `forge pull smollm2` prints the path of one")
+    return Path(path)
+
+
+@pytest.fixture(scope="session")
+def tiny_chat(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A live random-weight model with a byte-level vocabulary and a chat template."""
+    return write_tiny(tmp_path_factory.mktemp("tiny") / "tiny.gguf", tokenizer="bytes")
+
+
+Forge = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def forge_command() -> list[str]:
+    """The command line, started so that the current folder is never imported from."""
+    return [sys.executable, "-P", "-m", "forge"]
+
+
+@pytest.fixture(scope="session")
+def forge(forge_command: list[str]) -> Forge:
+    """Run the command line; `stdin` is text or bytes, nothing by default."""
+
+    def run(
+        *arguments: str | Path,
+        stdin: str | bytes = b"",
+        env: dict[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [*forge_command, *map(str, arguments)],
+            input=stdin.encode() if isinstance(stdin, str) else stdin,
+            capture_output=True,
+            env={**os.environ, **(env or {})},
+            cwd=cwd,
+            timeout=50,
+            check=False,
+        )
+        return subprocess.CompletedProcess(
+            done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
+        )
+
+    return run

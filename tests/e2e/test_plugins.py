@@ -1,0 +1,110 @@
+"""Third parties' plugins: found, listed, and harmless when they are broken."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def install(tmp_path):
+    """Put a distribution with one entry point on the module path."""
+
+    def add(name: str, code: str) -> dict[str, str]:
+        info = tmp_path / f"{name}-1.2.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
+        (info / "entry_points.txt").write_text(f"[forge]\n{name} = {name}_plugin\n")
+        (tmp_path / f"{name}_plugin.py").write_text(code)
+        path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+        return {"PYTHONPATH": path, "FORGE_PLUGINS": f"cpu,{name}"}
+
+    return add
+
+
+BROKEN = {
+    "import": "import no_such_driver",
+    "syntax": "def",
+    "exit": "raise SystemExit(3)",
+    "nonsense": (
+        "from forge import hookimpl\n@hookimpl\ndef forge_backends():\n    return [{'name': 'x'}]"
+    ),
+    "not_a_list": "from forge import hookimpl\n@hookimpl\ndef forge_backends():\n    return 7",
+    "raises": (
+        "from forge import hookimpl\n@hookimpl\ndef forge_backends():\n    raise OSError('no')"
+    ),
+    "future": (
+        "from forge import BackendSpec, hookimpl\n@hookimpl\ndef forge_backends():\n"
+        "    return [BackendSpec('f', 'm:C', api=(9, 0))]"
+    ),
+    "unknown_hook": "from forge import hookimpl\n@hookimpl\ndef forge_frontends():\n    return []",
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_plugin_is_listed_with_its_reason_and_stops_nothing(
+    forge, install, tiny_chat, kind
+):
+    env = install("badplug", BROKEN[kind])
+    found = {p["name"]: p for p in json.loads(forge("plugins", "--json", env=env).stdout)}
+    assert found["badplug"]["problem"]
+    assert found["badplug"]["distribution"] == "badplug"
+    assert found["cpu"]["problem"] is None
+    done = forge("run", "-m", tiny_chat, "--tokens", "1,2", "-n", "2", env=env)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_plugins_backend_answers_and_its_verb_runs(forge, install, tiny_chat):
+    env = install(
+        "good",
+        "from forge import BackendSpec, hookimpl\n"
+        "@hookimpl\ndef forge_backends():\n"
+        "    return [BackendSpec('good', 'forge_cpu.backend:CpuBackend', priority=1)]\n"
+        "@hookimpl\ndef forge_commands(subparsers):\n"
+        "    subparsers.add_parser('greet').set_defaults(run=lambda args: print('hello') or 4)\n",
+    )
+    done = forge("run", "-m", tiny_chat, "--tokens", "1,2", "-n", "2", "--json", env=env)
+    assert json.loads(done.stdout)["backend"] == "good"
+    greeted = forge("greet", env=env)
+    assert (greeted.stdout, greeted.returncode) == ("hello\n", 4)
+
+
+def test_a_backend_whose_extra_is_missing_says_how_to_get_it(forge, install):
+    env = install(
+        "absent",
+        "from forge import BackendSpec, hookimpl\n"
+        "@hookimpl\ndef forge_backends():\n"
+        "    return [BackendSpec('x', 'm:C', 9, requires=('no_such_module',), extra='vulkan')]\n",
+    )
+    done = forge("backends", env=env)
+    assert "pip install 'forge-llm[vulkan]'" in done.stdout
+    assert "cpu          ready" in done.stdout
+
+
+def test_listing_and_help_import_no_driver_and_no_numpy(forge_command, tmp_path):
+    code = (
+        "import sys\nfrom forge.cli import parser\nparser()\nfrom forge import plugins\n"
+        "plugins.Plugins().backends()\n"
+        "slow = {'numpy', 'hip', 'vulkan', 'numba', 'gguf', 'tokenizers'}\n"
+        "print(sorted(slow & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_the_host_of_a_whole_reply_imports_no_driver_and_no_numba(tiny_chat, tmp_path):
+    code = (
+        "import sys\nfrom forge.cli import main\n"
+        f"main(['run', '-m', {str(tiny_chat)!r}, 'hi', '-n', '2', '--json'])\n"
+        "print(sorted({'hip', 'vulkan', 'numba', 'gguf', 'forge_cpu.backend'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert Path(tiny_chat).exists()

@@ -132,6 +132,8 @@ class Supervisor:
                     reuse=reuse,
                 )
                 return (yield from _recorded(events, attempt.emitted))
+            except NoBackend:
+                raise
             except BackendError as error:
                 yield self._replace(error, attempt)
                 if len(attempt.emitted) == count:

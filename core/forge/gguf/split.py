@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ def _check_whole(part: Part) -> None:
 
 def _check_missing(name: SplitName) -> None:
     paths = [name.path(number) for number in range(1, name.count + 1)]
-    missing = [show(path.name) for path in paths if not path.exists()]
+    missing = [show(path.name) for path in paths if not os.path.exists(path)]
     if missing:
         names = ", ".join(missing[:_NAMED])
         if len(missing) > _NAMED:

@@ -1,0 +1,173 @@
+"""Whatever the bytes: a file opens, or a ForgeError says why not; never another exception.
+
+The draws are derandomised, so a run finds what the last one found. For a search, raise the number:
+`FORGE_FUZZ=100000 pytest tests/unit/gguf/test_fuzz.py --timeout 0`.
+"""
+
+from __future__ import annotations
+
+import os
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from forge.errors import ForgeError
+from forge.gguf import open_gguf
+
+from .builder import ARRAY, LAYOUTS, STRING, FileBuilder, TensorEntry, array, text, u32, whole_file
+
+SEARCH = int(os.environ.get("FORGE_FUZZ", "0"))
+MOST_BYTES = 4 << 20  # what a file of some kilobytes may make the reader allocate
+
+# Numbers at the edges of what a count, a length or an offset may be.
+EDGES = [0, 1, 2, 4, 8, 9, 12, 31, 32, 33, 255, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1]
+EDGES += [2**32, 2**53, 2**61, 2**62, 2**63 - 1, 2**63, 2**64 - 33, 2**64 - 32, 2**64 - 1]
+numbers = st.sampled_from(EDGES) | st.integers(0, 2**64 - 1) | st.integers(0, 64)
+
+fuzz = settings(
+    max_examples=SEARCH or 400,
+    derandomize=not SEARCH,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.explicit, Phase.generate, Phase.shrink),
+)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("fuzz") / "fuzzed.gguf"
+
+
+def read_everything(path: Path, raw: bytes) -> bool:
+    """Whether `raw` is a file that opens; then all that is in it can be read."""
+    path.write_bytes(raw)
+    tracemalloc.start()
+    try:
+        with open_gguf(path) as file:
+            for value in file.metadata.values():
+                assert isinstance(value, bool | int | float | str | list | np.ndarray)
+            for name, tensor in file.tensors.items():
+                assert file.data(name).nbytes == tensor.nbytes
+                assert tensor.offset + tensor.nbytes <= len(raw)
+                file.release(name)
+    except ForgeError as error:
+        message = str(error)
+        assert message.startswith(str(path))
+        assert message.isprintable()
+        assert len(message) < 600
+        return False
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < MOST_BYTES
+    return True
+
+
+WHOLE = whole_file().build()
+positions = st.integers(0, len(WHOLE) - 1)
+mutations = st.one_of(
+    st.tuples(st.just("set"), positions, st.binary(min_size=1, max_size=4)),
+    st.tuples(st.just("u32"), positions, numbers),
+    st.tuples(st.just("u64"), positions, numbers),
+    st.tuples(st.just("insert"), positions, st.binary(min_size=1, max_size=16)),
+    st.tuples(st.just("delete"), positions, st.integers(1, 16)),
+    st.tuples(st.just("copy"), positions, positions),
+    st.tuples(st.just("cut"), positions, st.just(0)),
+)
+
+
+def mutate(raw: bytearray, kind: str, at: int, what: bytes | int) -> None:
+    """Spoil `raw` in one way."""
+    if isinstance(what, bytes):
+        raw[at : at + (len(what) if kind == "set" else 0)] = what
+    elif kind in ("u32", "u64"):
+        size = int(kind[1:]) // 8
+        raw[at : at + size] = (what % (1 << 8 * size)).to_bytes(size, "little")
+    elif kind == "delete":
+        del raw[at : at + what]
+    elif kind == "copy":
+        raw[at : at + 24] = raw[what : what + 24]
+    else:
+        del raw[at:]
+
+
+@given(st.lists(mutations, min_size=1, max_size=4))
+@fuzz
+def test_a_mutated_file_opens_or_is_refused(
+    path: Path, changes: list[tuple[str, int, bytes | int]]
+) -> None:
+    raw = bytearray(WHOLE)
+    for kind, at, what in changes:
+        mutate(raw, kind, at, what)
+    read_everything(path, bytes(raw))
+
+
+@given(st.binary(max_size=200))
+@fuzz
+def test_bytes_after_a_right_magic_open_or_are_refused(path: Path, raw: bytes) -> None:
+    read_everything(path, b"GGUF" + u32(3) + raw)
+
+
+names = st.text(max_size=6).map(str.encode) | st.binary(max_size=6) | st.just(b"general.alignment")
+strings = st.builds(text, st.binary(max_size=12), st.none() | st.none() | numbers)
+
+
+def arrays_of(values: st.SearchStrategy[tuple[int, bytes]]) -> st.SearchStrategy[tuple[int, bytes]]:
+    """Arrays of values that are mostly of one type, with counts that are mostly right."""
+    payloads = st.lists(values, max_size=4)
+    counts = st.none() | st.none() | st.none() | numbers
+    return st.builds(
+        lambda items, count, code: (
+            ARRAY,
+            array(items[0][0] if items else code, [raw for _, raw in items], count),
+        ),
+        payloads,
+        counts,
+        st.integers(0, 14),
+    )
+
+
+scalars = st.sampled_from(sorted(LAYOUTS)).flatmap(
+    lambda code: st.tuples(st.just(code), st.binary(min_size=8, max_size=8)).map(
+        lambda pair: (pair[0], pair[1][: {"?": 1, "B": 1, "b": 1}.get(LAYOUTS[pair[0]], 8)])
+    )
+)
+values = st.recursive(
+    scalars | strings.map(lambda raw: (STRING, raw)) | st.tuples(st.integers(0, 15), st.binary()),
+    arrays_of,
+    max_leaves=12,
+)
+tensors = st.builds(
+    TensorEntry,
+    names,
+    st.lists(numbers | st.sampled_from([32, 64, 256]), max_size=5).map(tuple),
+    st.integers(0, 45),
+    st.integers(0, 8).map(lambda n: 32 * n) | numbers,
+    st.none() | st.none() | st.integers(0, 2**32 - 1),
+)
+files = st.builds(
+    FileBuilder,
+    version=st.sampled_from([3, 3, 3, 2, 1]),
+    keys=st.lists(
+        st.tuples(names, values).map(lambda kv: text(kv[0]) + u32(kv[1][0]) + kv[1][1]), max_size=4
+    ),
+    tensors=st.lists(tensors, max_size=3),
+    data=st.integers(0, 1024).map(bytes),
+    n_keys=st.none() | st.none() | numbers,
+    n_tensors=st.none() | st.none() | numbers,
+)
+
+
+@given(files)
+@fuzz
+def test_a_file_of_lies_opens_or_is_refused(path: Path, file: FileBuilder) -> None:
+    read_everything(path, file.build())
+
+
+def test_the_fuzzed_file_is_right_to_begin_with(path: Path) -> None:
+    assert read_everything(path, WHOLE)

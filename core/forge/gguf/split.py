@@ -107,13 +107,12 @@ def _check_together(parts: list[Part]) -> None:
     total = sum(len(part.tensors) for part in parts)
     seen: dict[str, Part] = {}
     for part in parts:
-        metadata = part.metadata
         for key in _SAME:
-            if key in metadata and key in first.metadata and metadata[key] != first.metadata[key]:
-                what = (
-                    f"differs from that of {show(first.path.name)}: parts of two models are mixed"
-                )
-                raise metadata.fail(key, what)
+            ours, theirs = (p.metadata.get_typed(key, str) for p in (part, first))
+            if None not in (ours, theirs) and ours != theirs:
+                other = show(first.path.name)
+                what = f"differs from that of {other}: parts of two models are mixed"
+                raise part.metadata.fail(key, what)
         for tensor in part.tensors:
             if tensor in seen:
                 other = show(seen[tensor].path.name)

@@ -110,3 +110,14 @@ def whole_file(version: int = 3) -> FileBuilder:
     file.key("nested", ARRAY, array(ARRAY, [inner, strings, array(ARRAY, [inner])]))
     file.tensor("norm", (4,), 0, struct.pack("<4f", 1, 2, 3, 4))
     return file.tensor("weight", (64, 3), 3, bytes(range(120)))
+
+
+def split_part(number: int, count: int = 3, total: int = 3) -> FileBuilder:
+    """Part `number` (from 1) of a set as llama.cpp's gguf-split writes it: one tensor each."""
+    file = FileBuilder()
+    if number == 1:
+        file.string("general.architecture", "llama")
+    file.number("split.no", U16, number - 1)
+    file.number("split.count", U16, count)
+    file.number("split.tensors.count", I32, total)
+    return file.tensor(f"t{number}", (4,), 24, bytes([number] * 4))

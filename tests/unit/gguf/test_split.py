@@ -12,24 +12,13 @@ import pytest
 from forge.errors import GGUFError, ModelNotFound
 from forge.gguf import open_gguf
 
-from .builder import I32, STRING, U16, FileBuilder, text
-
-
-def part(number: int, count: int = 3, total: int = 3) -> FileBuilder:
-    """Part `number` (from 1) of a set as llama.cpp's gguf-split writes it: one tensor each."""
-    file = FileBuilder()
-    if number == 1:
-        file.string("general.architecture", "llama")
-    file.number("split.no", U16, number - 1)
-    file.number("split.count", U16, count)
-    file.number("split.tensors.count", I32, total)
-    return file.tensor(f"t{number}", (4,), 24, bytes([number] * 4))
+from .builder import ARRAY, STRING, U16, FileBuilder, array, split_part, text
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for number in (1, 2, 3):
-        (tmp_path / name(number)).write_bytes(part(number).build())
+        (tmp_path / name(number)).write_bytes(split_part(number).build())
     return tmp_path
 
 
@@ -50,18 +39,18 @@ def test_any_part_opens_the_whole_set_in_order(folder: Path, given: int) -> None
 
 
 def test_a_first_part_without_tensors_is_fine(folder: Path) -> None:
-    first = part(1, total=2)
+    first = split_part(1, total=2)
     first.tensors.clear()
     (folder / name(1)).write_bytes(first.build())
     for number in (2, 3):
-        (folder / name(number)).write_bytes(part(number, total=2).build())
+        (folder / name(number)).write_bytes(split_part(number, total=2).build())
     with open_gguf(folder / name(1)) as file:
         assert list(file.tensors) == ["t2", "t3"]
 
 
 def test_a_set_of_one_is_a_whole_file(tmp_path: Path) -> None:
     path = tmp_path / name(1, 1)
-    path.write_bytes(part(1, 1, 1).build())
+    path.write_bytes(split_part(1, 1, 1).build())
     with open_gguf(path) as file:
         assert file.parts == (path,)
 
@@ -75,7 +64,7 @@ def test_missing_parts_are_named(folder: Path) -> None:
 
 def test_many_missing_parts_are_counted(tmp_path: Path) -> None:
     path = tmp_path / name(2, 60000)
-    path.write_bytes(part(2, 60000).build())
+    path.write_bytes(split_part(2, 60000).build())
     with pytest.raises(ModelNotFound, match=r"59999 of the 60000 parts .*and 59996 more$"):
         open_gguf(path)
 
@@ -93,29 +82,31 @@ def folder_instead(folder: Path) -> None:
     (folder / name(2)).mkdir()
 
 
+ARRAY_OF_NUMBERS = ("general.architecture", ARRAY, array(U16, [bytes(2)] * 2))
+
 MIXED: dict[str, tuple[Callable[[Path], object], int, str]] = {
     "a part of a longer set": (
-        overwrite(2, part(2, count=4)),
+        overwrite(2, split_part(2, count=4)),
         2,
         r"split\.count at byte \d+: says 4, its name says 3",
     ),
     "two parts exchanged": (
-        overwrite(2, part(3)),
+        overwrite(2, split_part(3)),
         2,
         r"split\.no at byte \d+: says 2, its name says 1",
     ),
     "a part with another total": (
-        overwrite(2, part(2, total=9)),
+        overwrite(2, split_part(2, total=9)),
         2,
         r"split\.tensors\.count at byte \d+: says 9, the 3 parts hold 3",
     ),
     "a tensor that an earlier part has": (
-        overwrite(3, FileBuilder(keys=part(3).keys).tensor("t1", (4,), 24, bytes(4))),
+        overwrite(3, FileBuilder(keys=split_part(3).keys).tensor("t1", (4,), 24, bytes(4))),
         3,
         f"tensor t1 is in {name(1)} as well",
     ),
     "a part of another architecture": (
-        overwrite(3, part(3).string("general.architecture", "qwen2")),
+        overwrite(3, split_part(3).string("general.architecture", "qwen2")),
         3,
         r"general\.architecture at byte \d+: differs from that of " + name(1),
     ),
@@ -128,6 +119,11 @@ MIXED: dict[str, tuple[Callable[[Path], object], int, str]] = {
         overwrite(2, FileBuilder().key("split.count", STRING, text("3"))),
         2,
         r"split\.count at byte 47: is a string, expected an integer",
+    ),
+    "an architecture that is an array": (
+        overwrite(1, FileBuilder(keys=split_part(1).keys[1:]).key(*ARRAY_OF_NUMBERS)),
+        1,
+        r"general\.architecture at byte \d+: is an array of numbers, expected a string",
     ),
     "a malformed part": (
         overwrite(2, FileBuilder(version=9)),
@@ -154,7 +150,7 @@ def test_parts_that_do_not_belong_together_are_named(folder: Path, case: str, gi
 
 def test_a_renamed_part_cannot_find_the_others_and_says_so(folder: Path) -> None:
     path = folder / "renamed.gguf"
-    path.write_bytes(part(2).build())
+    path.write_bytes(split_part(2).build())
     with pytest.raises(GGUFError, match=r"split\.count .*not named NAME-00001-of-00003\.gguf"):
         open_gguf(path)
 

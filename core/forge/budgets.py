@@ -32,11 +32,11 @@ class Budgets:
         self._floors = seconds
         self._seen: set[str] = set()
 
-    @property
-    def seconds(self) -> float:
-        """The budget of the next piece."""
-        first = 1.0 if self.phase in self._seen else FIRST_USE
-        return self._floors.get(self.phase, SECONDS[self.phase]) * first * self._patience
+    def seconds(self, phase: str = "") -> float:
+        """The budget of the next piece: of the phase it is in, or of another one."""
+        phase = phase or self.phase
+        first = 1.0 if phase in self._seen else FIRST_USE
+        return self._floors.get(phase, SECONDS["compile"]) * first * self._patience
 
     def beat(self, phase: str, done: int = 1, total: int = 0) -> None:
         """A piece of the phase is finished, `done` of `total` if there is a total."""

@@ -66,7 +66,7 @@ class Dialogue:
     ) -> None:
         """Under the deadline of the work that it asks for, or that is still to be finished."""
         try:
-            self._channel.send(message, self.budgets.seconds, interrupted)
+            self._channel.send(message, self.budgets.seconds(), interrupted)
         except BackendError as error:
             raise self._failed(error) from None
 
@@ -76,7 +76,7 @@ class Dialogue:
             if number not in (None, self._number):
                 raise UsageError("this reply was given up when the next one began")
             try:
-                answer = self._channel.receive(self.budgets.seconds, interrupted)
+                answer = self._channel.receive(self.budgets.seconds(), interrupted)
             except BackendError as error:
                 raise self._failed(error) from None
             if answer is None:

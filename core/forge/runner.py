@@ -33,6 +33,7 @@ from forge.messages import (
     Started,
     Tokens,
 )
+from forge.paths import python_path
 from forge.sampling import SamplingParams
 from forge.spec import BackendSpec
 
@@ -253,7 +254,6 @@ class Runner:
 def _environment(spec: BackendSpec, options: WorkerOptions) -> dict[str, str]:
     """The host's environment, without module paths that mean the current folder, and the spec's."""
     env = {**os.environ, **spec.env}
-    paths = env.get("PYTHONPATH", "").split(os.pathsep)
-    env["PYTHONPATH"] = os.pathsep.join(p for p in paths if os.path.isabs(p))
+    env["PYTHONPATH"] = python_path(env.get("PYTHONPATH", ""))
     threads = options.threads or len(os.sched_getaffinity(0))
     return env | {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "OPENBLAS", "MKL")}

@@ -87,7 +87,7 @@ Supervise = Callable[..., Supervisor]
 
 @pytest.fixture
 def supervise(options: WorkerOptions) -> Iterator[Supervise]:
-    """Supervisors that are closed when the test is over."""
+    """Supervisors whose workers are ended, not asked to end, when the test is over."""
     made: list[Supervisor] = []
 
     def supervise(*specs: BackendSpec, strict: bool = False, **changes: object) -> Supervisor:
@@ -97,6 +97,8 @@ def supervise(options: WorkerOptions) -> Iterator[Supervise]:
 
     yield supervise
     for supervisor in made:
+        if supervisor.runner:
+            supervisor.runner.kill()
         supervisor.close()
 
 

@@ -137,9 +137,9 @@ def test_interrupts_at_any_moment_leave_no_process_and_no_descriptor(supervise) 
     before, had = open_descriptors(), children()
     pids = set()
     hits = 0
-    for step in range(24):
+    for step in range(18):
         supervisor = supervise(CPU)
-        timer = threading.Timer(step * 0.012, os.kill, [os.getpid(), signal.SIGINT])
+        timer = threading.Timer(step * 0.016, os.kill, [os.getpid(), signal.SIGINT])
         try:
             timer.start()
             supervisor.spawn()
@@ -152,7 +152,7 @@ def test_interrupts_at_any_moment_leave_no_process_and_no_descriptor(supervise) 
         supervisor.close()
         timer.join()
     gc.collect()
-    assert hits > 12
+    assert hits > 9
     assert not [pid for pid in pids if alive(pid)]
     assert children() == had
     assert open_descriptors() == before

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -76,8 +77,15 @@ class ChatTemplate:
             self._fail(error)
 
     @classmethod
-    def from_gguf(cls, file: GGUFFile, name: str | None = None) -> ChatTemplate:
-        """The file's chat template, or the one that it calls `name`."""
+    def from_gguf(
+        cls, file: GGUFFile | str | PathLike[str], name: str | None = None
+    ) -> ChatTemplate:
+        """The chat template of an open file or of one at a path, or that which it calls `name`."""
+        if isinstance(file, str | PathLike):
+            from forge.gguf import open_gguf
+
+            with open_gguf(file) as opened:
+                return cls.from_gguf(opened, name)
         from forge.tokenizer.vocabulary import Vocabulary
 
         source = _source(file, name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -143,7 +143,7 @@ class Engine:
         stop: Sequence[str] = (),
         stop_ids: Sequence[int] | None = None,
         reuse: bool = True,
-    ) -> Iterator[Event]:
+    ) -> Generator[Event, None, None]:
         """Continue `tokens`, used as they are: Prefill, Token, Text and Fallback events, then Done.
 
         max_tokens: None goes on until the model ends its reply or the context is full.
@@ -176,8 +176,8 @@ class Engine:
         matcher: StopMatcher | None,
         stop_ids: Sequence[int],
         reuse: bool,
-    ) -> Iterator[Event]:
-        reply = _Reply(self.tokenizer.decoder() if self.tokenizer.has_text else None, matcher)
+    ) -> Generator[Event, None, None]:
+        reply = _Reply(self.tokenizer.decoder() if self.tokenizer.has_text else _Ids(), matcher)
         started = time.monotonic()
         first: float | None = None
         fallbacks, self._moved = self._moved, []
@@ -275,10 +275,24 @@ _MOST = 2**31 - 1
 """No limit but the context's."""
 
 
+class _Ids:
+    """The text of a model without a vocabulary: its ids, as --tokens takes them."""
+
+    def __init__(self) -> None:
+        self._comma = ""
+
+    def push(self, token: int) -> str:
+        text, self._comma = f"{self._comma}{token}", ","
+        return text
+
+    def finish(self) -> str:
+        return ""
+
+
 class _Reply:
     """A reply's tokens and the text they make, up to a stop string."""
 
-    def __init__(self, decoder: StreamDecoder | None, matcher: StopMatcher | None) -> None:
+    def __init__(self, decoder: StreamDecoder | _Ids, matcher: StopMatcher | None) -> None:
         self._decoder, self._matcher = decoder, matcher
         self.tokens: list[int] = []
         self.text = ""
@@ -286,12 +300,12 @@ class _Reply:
 
     def add(self, token: int) -> str:
         self.tokens.append(token)
-        return self._pass_on(self._decoder.push(token) if self._decoder else "")
+        return self._pass_on(self._decoder.push(token))
 
     def finish(self) -> str:
         if self.stopped:
             return ""
-        rest = self._pass_on(self._decoder.finish() if self._decoder else "")
+        rest = self._pass_on(self._decoder.finish())
         if self._matcher and not self.stopped:
             held = self._matcher.finish()
             self.text += held

@@ -57,7 +57,7 @@ def _losses(blocks: Iterator[NDArray[Any]], tokens: list[int]) -> NDArray[np.flo
     out: list[NDArray[np.float64]] = []
     row = 0
     for block in blocks:
-        targets = np.array(tokens[row + 1 : row + 1 + len(block)])
+        targets = np.array(tokens[row + 1 : row + 1 + len(block)], np.intp)
         row += len(block)
         logits = block[: len(targets)].astype(np.float64)
         top = logits.max(axis=1)

@@ -288,6 +288,5 @@ def _environment(spec: BackendSpec, options: WorkerOptions) -> dict[str, str]:
     env = {**os.environ, **spec.env}
     paths = env.get("PYTHONPATH", "").split(os.pathsep)
     env["PYTHONPATH"] = os.pathsep.join(p for p in paths if os.path.isabs(p))
-    if options.threads:
-        env |= {f"{name}_NUM_THREADS": str(options.threads) for name in ("OMP", "OPENBLAS", "MKL")}
-    return env
+    threads = options.threads or len(os.sched_getaffinity(0))
+    return env | {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "OPENBLAS", "MKL")}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING
 
-from forge.events import Done, Event
+from forge.events import Event, Text, Token
 from forge.sampling import SamplingParams
 
 if TYPE_CHECKING:
@@ -30,10 +31,10 @@ class Session:
         *,
         max_tokens: int | None = None,
         stop: Sequence[str] = (),
-    ) -> Iterator[Event]:
+    ) -> Generator[Event, None, None]:
         """Say something; the reply's events, the last of them Done.
 
-        A reply that was cancelled, or left unfinished, stays as far as it came.
+        A reply that was cancelled, failed, or was left by its reader stays as far as it came.
         """
         messages = [*self.messages, {"role": "user", "content": text}]
         rendered = self._engine.template.render(messages)
@@ -41,14 +42,22 @@ class Session:
         reply = ""
         said: list[int] = []
         events = self._engine.generate(prompt, params, max_tokens=max_tokens, stop=stop)
-        for event in events:
-            if isinstance(event, Done):
-                reply, said = event.text, list(event.tokens)
-                self.messages = [*messages, {"role": "assistant", "content": reply}]
-                same = self._engine.tokenizer.decode(said) == reply  # not so after a stop string
-                self.tokens = [*prompt, *said] if same else []
-                self._rendered = rendered + reply
-            yield event
+        with closing(events):
+            try:
+                for event in events:
+                    match event:
+                        case Token():
+                            said.append(event.id)
+                        case Text():
+                            reply += event.text
+                    yield event
+            finally:
+                if said:
+                    self.messages = [*messages, {"role": "assistant", "content": reply}]
+                    # A stop string is in the tokens and not in the text: tokenize anew then.
+                    same = self._engine.tokenizer.decode(said) == reply
+                    self.tokens = [*prompt, *said] if same else []
+                    self._rendered = rendered + reply
 
     def _continue(self, rendered: str) -> list[int]:
         """The ids of `rendered`; those of the conversation so far stay exactly what they were.

@@ -174,7 +174,7 @@ def test_help_needs_no_heavy_import() -> None:
         [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
 
-    assert not {"huggingface_hub", "tqdm", "platformdirs", "zipfile", "forge.store"} & set(loaded)
+    assert not {"huggingface_hub", "tqdm", "platformdirs", "forge.store"} & set(loaded)
 
 
 def test_the_pinned_checksum_is_the_default_models() -> None:

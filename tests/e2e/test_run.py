@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from forge.testing import write_tiny
+
 
 def last_object(stdout: str) -> dict:
     return json.loads(stdout.splitlines()[-1])
@@ -96,6 +98,16 @@ def test_a_prompt_that_does_not_fit_names_both_numbers(forge, tiny_chat):
     assert "20 tokens" in done.stderr
     assert "16 tokens" in done.stderr
     assert done.stdout == ""
+
+
+def test_a_model_without_vocabulary_speaks_in_ids(forge, tmp_path):
+    path = write_tiny(tmp_path / "ids.gguf")
+    reply = last_object(forge("run", "-m", path, "--tokens", "1,2,3", "-n", "4", "--json").stdout)
+    assert reply["text"] == ",".join(map(str, reply["tokens"]))
+    assert forge("bench", "-m", path, *"-p 8 -n 2 -r 1".split()).returncode == 0
+    refused = forge("run", "-m", path, "hello")
+    assert refused.returncode == 1
+    assert "--tokens" in refused.stderr or "--raw" in refused.stderr
 
 
 def test_tokenize_prints_a_list_for_each_file(forge, tiny_chat, tmp_path):

@@ -7,7 +7,7 @@ import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from forge.errors import ContextOverflow
+from forge.errors import ForgeError
 from forge.session import Session
 
 if TYPE_CHECKING:
@@ -63,5 +63,5 @@ def _answer(
 ) -> None:
     try:
         screen.show(session.send(text, params, max_tokens=args.max_tokens, stop=args.stop))
-    except ContextOverflow as error:
+    except ForgeError as error:  # the conversation is intact: another try may do
         screen.say(str(error))

@@ -20,6 +20,7 @@ MAX_HEADER_BYTES = 256 << 20
 MAX_ITEMS = 1 << 22
 """Strings and nested arrays in all of the metadata; a 262 k vocabulary with merges has 0.8 M."""
 
+_LIMIT = f"{MAX_HEADER_BYTES >> 20} MiB"
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
 
@@ -51,15 +52,10 @@ class Cursor:
             raise self._short(nbytes, field)
 
     def _short(self, nbytes: int, field: str) -> GGUFError:
+        what = f"truncated: needs {nbytes} bytes, the file has {self.left} more; download it again"
         if self.end < len(self.buffer):
-            return self.fail(
-                field,
-                f"needs {nbytes} bytes, past the {MAX_HEADER_BYTES >> 20} MiB limit of a header",
-            )
-        return self.fail(
-            field,
-            f"truncated: needs {nbytes} bytes, the file has {self.left} more; download it again",
-        )
+            what = f"needs {nbytes} bytes, past the {_LIMIT} that a header may have"
+        return self.fail(field, what)
 
     def u32(self, field: str) -> int:
         """The next 32-bit number."""
@@ -82,6 +78,8 @@ class Cursor:
         most = self.left // each
         if value > most:
             what = f"says {value}, but the {self.left} bytes left hold no more than {most}"
+            if self.end < len(self.buffer):
+                what += f" (a header may have {_LIMIT})"
             raise self.fail(field, what, start)
         return value
 

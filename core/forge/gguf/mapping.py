@@ -6,9 +6,9 @@ import errno
 import mmap
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,8 @@ class MappedFile:
 
     Reading a page that the file no longer has kills the process (SIGBUS), and no check can close
     that gap entirely. So the file's size is looked at again before metadata is decoded and before
-    every view is handed out: a file that has been cut short since gives an error instead.
+    every view is handed out: a file that has been cut short since gives an error instead. What
+    reads the views for long belongs into a process that may die.
     """
 
     def __init__(self, path: Path) -> None:
@@ -64,16 +65,15 @@ class MappedFile:
         start = -(-offset // page) * page
         length = (offset + nbytes) // page * page - start
         if self._map is not None and length > 0 and hasattr(mmap, "MADV_DONTNEED"):
-            self._map.madvise(mmap.MADV_DONTNEED, start, length)
+            with suppress(OSError):  # advice: pages that are locked in memory stay
+                self._map.madvise(mmap.MADV_DONTNEED, start, length)
 
     def close(self) -> None:
         """Give the mapping up; it goes when the last view of it goes."""
         mapping, self._map = self._map, None
         if mapping is not None:
-            try:
+            with suppress(BufferError):  # arrays still look into it: they keep it alive
                 mapping.close()
-            except BufferError:  # arrays still look into it: they keep it alive
-                return
 
     def __enter__(self) -> MappedFile:
         return self
@@ -90,7 +90,7 @@ class MappedFile:
 def _open_regular(path: Path) -> int:
     # stat before open, for opening a device can do things; O_NONBLOCK and fstat after, for the
     # name may lead to a pipe by then, and opening one waits for its writer.
-    flags: Any = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         _check_regular(path, os.stat(path))
         descriptor = os.open(path, flags)

@@ -23,6 +23,16 @@ SMALLEST_ENTRY = 8 + 1 + 4 + 1
 _T = TypeVar("_T")
 
 
+_KINDS: Mapping[type[Any], str] = {
+    bool: "a bool",
+    int: "an integer",
+    float: "a float",
+    str: "a string",
+    list: "an array of strings or arrays",
+    np.ndarray: "an array of numbers",
+}
+
+
 class Metadata(Mapping[str, Value]):
     """Key to value, in the file's order. Values are built on first access and then kept."""
 
@@ -75,9 +85,7 @@ class Metadata(Mapping[str, Value]):
 
 
 def _describe(kind: type[Any]) -> str:
-    names = {list: "an array of strings or arrays", np.ndarray: "an array of numbers"}
-    article = "an" if kind is int else "a"
-    return names.get(kind, f"{article} {kind.__name__}")
+    return _KINDS.get(kind, f"a {kind.__name__}")
 
 
 def read_metadata(cursor: Cursor, count: int, source: MappedFile) -> Metadata:

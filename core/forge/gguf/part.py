@@ -64,11 +64,12 @@ def _parse(source: MappedFile, index: int) -> Part:
 
 def _read_version(cursor: Cursor) -> int:
     magic = bytes(cursor.buffer[:4])
+    if b"GGUF".startswith(magic) and cursor.left < _HEADER_BYTES:
+        what = f"truncated: {cursor.left} bytes in all; download it again"
+        raise cursor.fail("header", what if magic else "an empty file")
     if magic != b"GGUF":
-        other = _OTHERS.get(magic, "no GGUF file")
+        other = _OTHERS.get(magic, "not a GGUF file")
         raise cursor.fail("magic", f"{magic!r} instead of b'GGUF': {other}", 0)
-    if cursor.left < _HEADER_BYTES:
-        raise cursor.fail("header", f"truncated: {cursor.left} bytes in all; download it again")
     cursor.skip(4)
     version = cursor.u32("version")
     if version in (2, 3):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ def _check_whole(part: Part) -> None:
 
 def _check_missing(name: SplitName) -> None:
     paths = [name.path(number) for number in range(1, name.count + 1)]
-    missing = [show(path.name) for path in paths if not path.exists()]
+    missing = [show(path.name) for path in paths if not os.path.exists(path)]
     if missing:
         names = ", ".join(missing[:_NAMED])
         if len(missing) > _NAMED:
@@ -106,13 +107,12 @@ def _check_together(parts: list[Part]) -> None:
     total = sum(len(part.tensors) for part in parts)
     seen: dict[str, Part] = {}
     for part in parts:
-        metadata = part.metadata
         for key in _SAME:
-            if key in metadata and key in first.metadata and metadata[key] != first.metadata[key]:
-                what = (
-                    f"differs from that of {show(first.path.name)}: parts of two models are mixed"
-                )
-                raise metadata.fail(key, what)
+            ours, theirs = (p.metadata.get_typed(key, str) for p in (part, first))
+            if None not in (ours, theirs) and ours != theirs:
+                other = show(first.path.name)
+                what = f"differs from that of {other}: parts of two models are mixed"
+                raise part.metadata.fail(key, what)
         for tensor in part.tensors:
             if tensor in seen:
                 other = show(seen[tensor].path.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -18,7 +19,7 @@ MAX_NAME_BYTES = 1024
 
 MAX_DIMS = 4
 SMALLEST_TENSOR = 8 + 1 + 4 + 8 + 4 + 8
-_MAX_BYTES = (1 << 63) - 1  # GGML counts in int64
+_INT64_MAX = (1 << 63) - 1  # GGML counts weights and bytes in int64
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +73,8 @@ def _read_description(
             f"rows of {ne[0]} are not whole blocks of {kind.block_size} ({kind.name})",
             start,
         )
-    nbytes = kind.row_bytes(ne[0])
-    for length in ne[1:]:
-        nbytes *= length
-    if nbytes > _MAX_BYTES:
-        raise cursor.fail(f"{field} shape", f"{_shape(ne)} does not fit in 63 bits", start)
+    if max(math.prod(ne), nbytes := kind.row_bytes(ne[0]) * math.prod(ne[1:])) > _INT64_MAX:
+        raise cursor.fail(f"{field} shape", f"{_shape(ne)} is more than 63 bits can count", start)
     start = cursor.offset
     offset = cursor.u64(f"{field} offset")
     if offset % alignment:

@@ -24,6 +24,8 @@ Value = bool | int | float | str | npt.NDArray[Any] | list[Any]
 MAX_DEPTH = 8
 """Arrays within arrays; no known file nests them at all, the format allows any depth."""
 
+_NESTED_COST = 16  # strings that could be walked over in the time an inner array takes
+
 BOOL, STRING, ARRAY = 7, 8, 9
 
 
@@ -92,7 +94,7 @@ def _read_array(cursor: Cursor, field: str, build: bool, depth: int) -> Any:
         )
     if code == ARRAY:
         count = cursor.count(f"{field} count", 12)
-        cursor.spend(count, field)
+        cursor.spend(_NESTED_COST * count, field)
         items = (
             read_value(cursor, ARRAY, f"{field}[{i}]", build=build, depth=depth + 1)
             for i in range(count)

@@ -221,7 +221,7 @@ def record() -> Callable[[Mapping[str, Mapping[str, Any]], Mapping[str, Array]],
         lines = ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in models.items())
         text = f'{{"source": {json.dumps(RECORDED["source"])},\n"models": {{\n{lines}\n}}}}\n'
         (HERE / "truth.json").write_text(text, encoding="utf-8")
-        np.savez_compressed(HERE / "truth.npz", **{k: np.asarray(v) for k, v in logits.items()})
+        np.savez_compressed(HERE / "truth.npz", allow_pickle=False, **logits)
 
     return write
 

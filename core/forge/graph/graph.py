@@ -49,9 +49,10 @@ class Graph:
                 raise GraphError(f"{self.name}: node {node.name}: layer {node.layer} after {layer}")
             layer = node.layer
             for name in self.state.keys() & node.inputs:
-                if written.setdefault(name, node.name) != node.name:
+                owner = written.setdefault(name, node.name)
+                if owner != node.name or node.inputs.count(name) > 1:
                     raise GraphError(
-                        f"{self.name}: node {node.name}: state {name} is that of {written[name]}"
+                        f"{self.name}: node {node.name}: state {name} is already that of {owner}"
                     )
             try:
                 specs[node.name] = infer(node.op, [specs[n] for n in node.inputs], node.attrs)

@@ -146,19 +146,17 @@ class Hyperparameters:
     def heads(self, layer: int) -> int:
         """attention.head_count, or the rows of attn_q.weight over a known head size."""
         key, tensor = "attention.head_count", f"blk.{layer}.attn_q.weight"
-        size, rows = self._stated_head_size(layer), self._rows(tensor)
-        found = rows // size if size and rows and rows % size == 0 else None
-        return self._agreed(key, self.per_layer(key, layer), found, tensor)
-
-    def _stated_head_size(self, layer: int) -> int | None:
-        """The head size, from a key or a tensor that holds nothing else."""
-        stated = self.count("attention.key_length")
+        stated, rows = self.per_layer(key, layer), self._rows(tensor)
+        size = self.count("attention.key_length")
         norm = self.shape(f"blk.{layer}.attn_q_norm.weight")
-        return stated if stated is not None or norm is None else norm[0]
+        if size is None and stated is None and norm is not None and len(norm) == 1:
+            size = norm[0]
+        found = rows // size if size and rows and rows % size == 0 else None
+        return self._agreed(key, stated, found, tensor)
 
     def key_size(self, layer: int) -> int:
         """attention.key_length, or what attn_q.weight has for each head."""
-        stated, tensor = self._stated_head_size(layer), f"blk.{layer}.attn_q.weight"
+        stated, tensor = self.count("attention.key_length"), f"blk.{layer}.attn_q.weight"
         if stated is not None:
             return stated
         heads, rows = self.heads(layer), self._rows(tensor) or self.width
@@ -173,8 +171,9 @@ class Hyperparameters:
         """attention.head_count_kv, or the rows of attn_k.weight over the head size."""
         key, tensor = "attention.head_count_kv", f"blk.{layer}.attn_k.weight"
         size, rows, heads = self.key_size(layer), self._rows(tensor), self.heads(layer)
-        found = rows // size if rows and rows % size == 0 else heads
-        kv_heads = self._agreed(key, self.per_layer(key, layer), found, tensor)
+        found = rows // size if rows and rows % size == 0 else None
+        stated = self.per_layer(key, layer)
+        kv_heads = heads if stated is found is None else self._agreed(key, stated, found, tensor)
         if heads % kv_heads:
             raise ModelError(
                 f"{self.file.path}: {self.architecture}.{key} is {kv_heads}, "
@@ -186,8 +185,11 @@ class Hyperparameters:
         """attention.value_length, or what attn_v.weight has for each kv head."""
         key, tensor = "attention.value_length", f"blk.{layer}.attn_v.weight"
         rows, kv_heads = self._rows(tensor), self.kv_heads(layer)
-        found = rows // kv_heads if rows and rows % kv_heads == 0 else self.key_size(layer)
-        return self._agreed(key, self.integer(key), found, tensor)
+        found = rows // kv_heads if rows and rows % kv_heads == 0 else None
+        stated = self.integer(key)
+        if stated is found is None:
+            return self.key_size(layer)
+        return self._agreed(key, stated, found, tensor)
 
     def norm_epsilon(self) -> float:
         """attention.layer_norm_rms_epsilon; no shape tells it."""

@@ -106,7 +106,7 @@ class Zeros(Weight):
 
 
 @pytest.mark.parametrize(
-    ("rows", "columns", "chunk"), [(8, 8, 512), (1 << 17, 1 << 14, 32), (1 << 20, 1 << 20, 16)]
+    ("rows", "columns", "chunk"), [(8, 8, 512), (1 << 15, 1 << 14, 32), (1 << 20, 1 << 20, 16)]
 )
 def test_chunks_shrink_as_models_grow_so_that_each_is_a_beat(
     rows: int, columns: int, chunk: int

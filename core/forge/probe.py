@@ -48,7 +48,9 @@ def cases(graph: Graph) -> Iterator[Case]:
     for node in graph.nodes:
         weights = [graph.weights[n] for n in node.inputs if n in graph.weights]
         states = [graph.state[n] for n in node.inputs if n in graph.state]
-        kind = (node.op, *(w.dtype for w in weights), *(s.size for s in states), len(node.inputs))
+        sizes = [w.shape for w in weights if len(w.shape) == 1] + [s.size for s in states]
+        heads = [node.attrs.get(name) for name in ("heads", "kv_heads")]
+        kind = (node.op, *(w.dtype for w in weights), *sizes, *heads, len(node.inputs))
         if kind not in seen and node.op is not Op.SELECT_ROWS:
             seen.add(kind)
             types = ", ".join(w.dtype for w in weights)
@@ -74,7 +76,9 @@ def _case(name: str, node: Node, specs: Mapping[str, object]) -> Case:
                 attrs["used"] = min(attrs["used"], width)
             inputs[given] = TensorSpec((TOKENS, width) if width else (TOKENS,), spec.dtype)
             if given == "tokens":
-                values[given] = random.integers(0, _ROWS, _TOKENS + 1).astype(np.int32)
+                tables = [s.shape[0] for s in specs.values() if isinstance(s, WeightSpec)]
+                known = min(_ROWS, *tables)
+                values[given] = random.integers(0, known, _TOKENS + 1).astype(np.int32)
             elif width:
                 values[given] = random.standard_normal((_TOKENS + 1, int(width)), np.float32)
     graph = Graph(inputs, weights, state, (replace(node, attrs=attrs),), (node.name,), name)

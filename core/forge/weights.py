@@ -36,13 +36,14 @@ class Weight:
         conversion made anew at each call."""
         if self._stored == self.spec.dtype:
             return self._rows()
-        return np.ascontiguousarray(self._dense(_CONVERTED[self.spec.dtype])).view(np.uint8)
+        return np.ascontiguousarray(self._converted()).view(np.uint8)
 
     def dense(self, dtype: Any = np.float32) -> Array:
         """The numbers in `spec.shape`, made in blocks of rows."""
         if self._stored == self.spec.dtype:
             return self._dense(dtype)
-        return self._dense(_CONVERTED[self.spec.dtype]).astype(dtype)
+        converted: Array = self._converted().astype(dtype)
+        return converted
 
     def release(self) -> None:
         """The file's pages may leave memory: the backend has its own copy."""
@@ -52,13 +53,31 @@ class Weight:
         data = self._file.data(self.spec.tensor)
         return data if self.spec.rows is None else data[self.spec.rows[0] : self.spec.rows[1]]
 
+    def _converted(self) -> Array:
+        """The numbers in the type that the graph asks for; none may overflow it."""
+        try:
+            with np.errstate(over="raise"):
+                return self._dense(_CONVERTED[self.spec.dtype])
+        except FloatingPointError:
+            raise UnsupportedModel(
+                f"{self._file.path}: tensor {self.spec.tensor} holds numbers too large for "
+                f"{self.spec.dtype.upper()}, and the backend cannot compute "
+                f"{self._stored.upper()}"
+            ) from None
+
     def _dense(self, dtype: Any) -> Array:
         raw = self._rows()
         rows = raw.reshape(-1, raw.shape[-1])
         out = np.empty((len(rows), self.spec.shape[-1]), dtype)
         step = max(1, _ELEMENTS_AT_ONCE // max(1, self.spec.shape[-1]))
         for start in range(0, len(rows), step):
-            out[start : start + step] = dequantize(rows[start : start + step], self._stored)
+            part = rows[start : start + step]
+            try:
+                out[start : start + step] = dequantize(part, self._stored)
+            except UnsupportedModel as error:
+                raise UnsupportedModel(
+                    f"{self._file.path}: tensor {self.spec.tensor}: {error}"
+                ) from None
         return out.reshape(self.spec.shape)
 
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from forge.backend import Array, Executable, Graph, Progress, Rows, Weight, reference, row_indices
 
-_CHUNK_WORK = 100e9
-"""Multiply-adds of one prefill chunk: a second or two of a small CPU, as each is a beat."""
+_CHUNK_WORK = 25e9
+"""Multiply-adds of one prefill chunk: well under a second of a small CPU, as each is a beat."""
 
 
 class CpuExecutable(Executable):

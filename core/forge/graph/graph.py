@@ -34,6 +34,10 @@ class Graph:
             if times > 1:
                 raise GraphError(f"{self.name}: {name} is defined {times} times")
         specs: dict[str, Value] = {**self.inputs, **self.weights, **self.state}
+        for name, spec in specs.items():
+            if fault := spec.fault():
+                raise GraphError(f"{self.name}: {name}: {fault}")
+        written: dict[str, str] = {}
         layer = -1
         for node in self.nodes:
             missing = [name for name in node.inputs if name not in specs]
@@ -44,12 +48,19 @@ class Graph:
             if node.layer < layer:
                 raise GraphError(f"{self.name}: node {node.name}: layer {node.layer} after {layer}")
             layer = node.layer
+            for name in self.state.keys() & node.inputs:
+                owner = written.setdefault(name, node.name)
+                if owner != node.name or node.inputs.count(name) > 1:
+                    raise GraphError(
+                        f"{self.name}: node {node.name}: state {name} is already that of {owner}"
+                    )
             try:
                 specs[node.name] = infer(node.op, [specs[n] for n in node.inputs], node.attrs)
             except GraphError as error:
                 raise GraphError(f"{self.name}: node {node.name}: {error}") from None
+        computed = {node.name for node in self.nodes}
         for name in self.outputs:
-            if name not in specs:
+            if name not in computed:
                 raise GraphError(f"{self.name}: output {name} is computed by no node")
         if not self.outputs:
             raise GraphError(f"{self.name}: a graph needs an output")

@@ -5,6 +5,7 @@ Activations are matrices [T, n], one row a token; heads lie side by side within 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -22,7 +23,7 @@ class Signature:
     inputs: tuple[str, ...]
     infer: Callable[[Sequence[Value], Attrs], TensorSpec]
     optional: int = 0
-    required: Mapping[str, type | tuple[type, ...]] = field(default_factory=dict)
+    required: Mapping[str, type] = field(default_factory=dict[str, type])
     defaults: Mapping[str, Attr] = field(default_factory=dict[str, Attr])
 
 
@@ -52,11 +53,23 @@ def _index(value: Value, name: str, symbol: str) -> None:
     _need(value == TensorSpec((symbol,), "i32"), f"{name} must be i32[{symbol}], not {value}")
 
 
-def _integer(attrs: Attrs, name: str) -> int:
+def _count(attrs: Attrs, name: str) -> int:
+    """An attribute that counts something: at least 1."""
     value = attrs[name]
-    if not isinstance(value, int):
-        raise GraphError(f"attribute {name} must be an integer")
+    if not isinstance(value, int) or value < 1:
+        raise GraphError(f"attribute {name} is {value}, must be at least 1")
     return value
+
+
+def _one_of(attrs: Attrs, name: str, known: tuple[str, ...]) -> None:
+    _need(attrs[name] in known, f"{name} is {attrs[name]!r}, must be {' or '.join(known)}")
+
+
+def _positive(attrs: Attrs, *names: str) -> None:
+    for name in names:
+        value = attrs[name]
+        good = isinstance(value, int | float) and 0 < value < math.inf
+        _need(good, f"attribute {name} is {value}, must be positive and finite")
 
 
 def _embed(v: Sequence[Value], _: Attrs) -> TensorSpec:
@@ -64,11 +77,14 @@ def _embed(v: Sequence[Value], _: Attrs) -> TensorSpec:
     return TensorSpec((TOKENS, _weight(v[1], "table", 2)[1]))
 
 
-def _norm(v: Sequence[Value], _: Attrs) -> TensorSpec:
+def _norm(v: Sequence[Value], attrs: Attrs) -> TensorSpec:
+    epsilon = attrs["epsilon"]
+    good = isinstance(epsilon, float) and 0 <= epsilon < math.inf
+    _need(good, f"attribute epsilon is {epsilon}, must be finite and not negative")
     rows, width = _matrix(v[0], "x")
     for value, name in zip(v[1:], ("weight", "bias"), strict=False):
         (size,) = _weight(value, name, 1)
-        _need(width % size == 0, f"{name} of {size} does not divide the width {width}")
+        _need(size > 0 and width % size == 0, f"{name} of {size} does not divide the width {width}")
     return TensorSpec((rows, width))
 
 
@@ -90,6 +106,8 @@ def _elementwise(v: Sequence[Value], _: Attrs) -> TensorSpec:
 
 
 def _gated(v: Sequence[Value], attrs: Attrs) -> TensorSpec:
+    if "approximation" in attrs:
+        _one_of(attrs, "approximation", ("tanh", "quick", "none"))
     return _elementwise(v, attrs) if len(v) == 2 else _unary(v, attrs)
 
 
@@ -97,22 +115,45 @@ def _unary(v: Sequence[Value], _: Attrs) -> TensorSpec:
     return TensorSpec(_matrix(v[0], "x"))
 
 
+def _softcap(v: Sequence[Value], attrs: Attrs) -> TensorSpec:
+    _positive(attrs, "cap")
+    return _unary(v, attrs)
+
+
+def _scale(v: Sequence[Value], attrs: Attrs) -> TensorSpec:
+    factor = attrs["factor"]
+    _need(isinstance(factor, float) and math.isfinite(factor), f"attribute factor is {factor}")
+    return _unary(v, attrs)
+
+
 def _rope(v: Sequence[Value], attrs: Attrs) -> TensorSpec:
     rows, width = _matrix(v[0], "x")
     _index(v[1], "positions", TOKENS)
-    heads, frequencies = _integer(attrs, "heads"), attrs["frequencies"]
-    _need(heads > 0 and width % heads == 0, f"{heads} heads do not divide the width {width}")
-    _need(isinstance(frequencies, tuple) and len(frequencies) > 0, "frequencies must be a tuple")
-    dims = 2 * len(frequencies) if isinstance(frequencies, tuple) else 0
-    _need(dims <= width // heads, f"{dims} rotated dimensions in a head of {width // heads}")
-    _need(attrs["style"] in ("norm", "neox"), f"style {attrs['style']!r} is not norm or neox")
+    _need(rows == TOKENS, f"all tokens are rotated, not {v[0]}")
+    heads, frequencies = _count(attrs, "heads"), attrs["frequencies"]
+    _need(width % heads == 0, f"{heads} heads do not divide the width {width}")
+    if not isinstance(frequencies, tuple) or not all(
+        isinstance(f, float) and math.isfinite(f) for f in frequencies
+    ):
+        raise GraphError("attribute frequencies must be finite numbers")
+    dims = 2 * len(frequencies)
+    _need(0 < dims <= width // heads, f"{dims} rotated dimensions in a head of {width // heads}")
+    _one_of(attrs, "style", ("norm", "neox"))
+    _positive(attrs, "magnitude")
     return TensorSpec((rows, width))
 
 
 def _attention(v: Sequence[Value], attrs: Attrs) -> TensorSpec:
     (rows, q), (_, k), (_, value) = (_matrix(x, n) for x, n in zip(v[:3], "qkv", strict=True))
-    heads, kv_heads = _integer(attrs, "heads"), _integer(attrs, "kv_heads")
-    _need(kv_heads > 0 and heads % kv_heads == 0, f"{heads} heads over {kv_heads} kv heads")
+    heads, kv_heads = _count(attrs, "heads"), _count(attrs, "kv_heads")
+    _positive(attrs, "scale")
+    for x, name in zip(v[:3], "qkv", strict=True):
+        _need(_matrix(x, name)[0] == TOKENS, f"{name} must have a row for each token, not {x}")
+    for limit in ("window", "softcap"):
+        bound = attrs[limit]
+        good = isinstance(bound, int | float) and 0 <= bound < math.inf
+        _need(good, f"attribute {limit} is {bound}, must be 0 or more")
+    _need(heads % kv_heads == 0, f"{heads} heads over {kv_heads} kv heads")
     _need(q % heads == 0 and k % kv_heads == 0, "q or k does not divide into its heads")
     _need(q // heads == k // kv_heads, f"q has heads of {q // heads}, k of {k // kv_heads}")
     _need(value % kv_heads == 0, f"v of {value} does not divide into {kv_heads} heads")
@@ -120,7 +161,10 @@ def _attention(v: Sequence[Value], attrs: Attrs) -> TensorSpec:
         if not isinstance(state, StateSpec):
             raise GraphError(f"{name} must be a state, not {state}")
         held = (state.heads, state.size)
-        _need(held == (kv_heads, width // kv_heads), f"{name} holds heads x size {held}")
+        _need(
+            held == (kv_heads, width // kv_heads),
+            f"{name} must hold {kv_heads} heads of {width // kv_heads}, not {state}",
+        )
     _index(v[5], "positions", TOKENS)
     _index(v[6], "slots", TOKENS)
     if len(v) == 8:
@@ -142,7 +186,9 @@ def _experts(v: Sequence[Value], attrs: Attrs) -> TensorSpec:
     gate, up, down = (_weight(x, n, 3) for x, n in zip(v[2:], ("gate", "up", "down"), strict=True))
     _need(gate == up == (experts, gate[1], width), f"gate {gate} or up {up} does not fit")
     _need(down == (experts, width, gate[1]), f"down {down} does not fit gate {gate}")
-    _need(0 < _integer(attrs, "used") <= experts, f"{attrs['used']} of {experts} experts")
+    _one_of(attrs, "activation", ("silu", "gelu"))
+    _one_of(attrs, "gating", ("softmax", "sigmoid", "softmax_selected"))
+    _need(_count(attrs, "used") <= experts, f"{attrs['used']} of {experts} experts")
     return TensorSpec((rows, width))
 
 
@@ -171,8 +217,8 @@ SIGNATURES: dict[Op, Signature] = {
     ),
     Op.SILU_MUL: Signature(("gate", "up"), _gated, 1),
     Op.GELU_MUL: Signature(("gate", "up"), _gated, 1, defaults={"approximation": "tanh"}),
-    Op.SOFTCAP: Signature(("x",), _unary, required={"cap": float}),
-    Op.SCALE: Signature(("x",), _unary, required={"factor": float}),
+    Op.SOFTCAP: Signature(("x",), _softcap, required={"cap": float}),
+    Op.SCALE: Signature(("x",), _scale, required={"factor": float}),
     Op.SELECT_ROWS: Signature(("x", "rows"), _select_rows),
     Op.EXPERTS: Signature(("x", "scores", "gate", "up", "down"), _experts, 0, {"used": int}, _GATE),
 }
@@ -180,12 +226,16 @@ SIGNATURES: dict[Op, Signature] = {
 
 def infer(op: Op, values: Sequence[Value], attrs: Attrs) -> TensorSpec:
     """The output's spec of `op` on `values`; GraphError says which rule is broken."""
-    signature = SIGNATURES[op]
+    signature = SIGNATURES.get(op)
+    if signature is None:
+        raise GraphError(f"{op!r} is no op")
     most, least = len(signature.inputs), len(signature.inputs) - signature.optional
     _need(least <= len(values) <= most, f"{op} takes {least} to {most} inputs, not {len(values)}")
-    for name, kind in signature.required.items():
+    for name in signature.required:
         _need(name in attrs, f"{op} needs the attribute {name}")
-        _need(isinstance(attrs[name], kind), f"attribute {name} has the wrong type")
-    unknown = set(attrs) - set(signature.required) - set(signature.defaults)
-    _need(not unknown, f"{op} has no attribute {', '.join(sorted(unknown))}")
+    kinds = {**signature.required, **{n: type(v) for n, v in signature.defaults.items()}}
+    for name, value in attrs.items():
+        _need(name in kinds, f"{op} has no attribute {name}")
+        kind = kinds[name]  # exactly: a bool is no count
+        _need(type(value) is kind, f"attribute {name} is {value!r}, no {kind.__name__}")
     return signature.infer(values, {**signature.defaults, **attrs})

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
+from forge.errors import UnsupportedModel
 from forge.gguf import tensor_type
 
 Dim: TypeAlias = int | str
@@ -47,8 +48,18 @@ class TensorSpec:
     shape: tuple[Dim, ...]
     dtype: str = "f32"
 
+    def fault(self) -> str:
+        """Which rule it breaks in itself, "" for none."""
+        if self.dtype not in ("f32", "i32"):
+            return f"type {self.dtype} is not f32 or i32"
+        return _bad_sizes(tuple(n for n in self.shape if isinstance(n, int)), self.shape)
+
     def __str__(self) -> str:
         return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
+
+
+def _bad_sizes(sizes: tuple[int, ...], shape: tuple[Dim, ...]) -> str:
+    return "" if shape and all(n > 0 for n in sizes) else f"shape {list(shape)} is empty"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +78,20 @@ class WeightSpec:
     def elements(self) -> int:
         """How many numbers it holds."""
         return math.prod(self.shape)
+
+    def fault(self) -> str:
+        """Which rule it breaks in itself, "" for none."""
+        try:
+            block = tensor_type(self.dtype).block_size
+        except UnsupportedModel as error:
+            return str(error)
+        if bad := _bad_sizes(self.shape, self.shape):
+            return bad
+        if self.shape[-1] % block:
+            return f"rows of {self.shape[-1]} are not whole blocks of {block} ({self.dtype})"
+        if self.rows and not 0 <= self.rows[0] < self.rows[1] == self.rows[0] + self.shape[0]:
+            return f"rows {self.rows} do not give the shape {list(self.shape)}"
+        return ""
 
     @property
     def bytes(self) -> int:
@@ -91,6 +116,12 @@ class StateSpec:
     capacity: int
     size: int
     dtype: str = "f32"
+
+    def fault(self) -> str:
+        """Which rule it breaks in itself, "" for none."""
+        if self.dtype not in STATE_BYTES:
+            return f"type {self.dtype} is not {' or '.join(STATE_BYTES)}"
+        return _bad_sizes(self.shape, self.shape)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:

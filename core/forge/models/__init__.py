@@ -6,6 +6,7 @@ from importlib import import_module
 
 from forge.errors import ContextOverflow, UnsupportedModel, UsageError
 from forge.gguf import GGUFFile
+from forge.gguf.errors import show
 from forge.graph import Graph
 from forge.models.hyperparameters import Hyperparameters
 
@@ -37,7 +38,7 @@ def build_graph(
     hp = Hyperparameters(file)
     if hp.architecture not in ARCHITECTURES:
         raise UnsupportedModel(
-            f"{file.path}: architecture {hp.architecture!r} is not one that forge knows: "
+            f"{file.path}: architecture {show(hp.architecture)!r} is not one that forge knows: "
             f"{', '.join(ARCHITECTURES)}"
         )
     build = import_module(f"forge.models.{hp.architecture}").build

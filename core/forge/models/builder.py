@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from forge.errors import ModelError
+import re
+
+from forge.errors import GraphError, ModelError, UnsupportedModel
+from forge.gguf.errors import show
 from forge.graph import (
     ROWS,
     TOKENS,
@@ -15,6 +18,9 @@ from forge.graph import (
     WeightSpec,
 )
 from forge.models.hyperparameters import Hyperparameters
+
+# Rotary tables that converters wrote and no reader uses: the frequencies follow from the metadata.
+_IGNORED = re.compile(r"(blk\.\d+\.)?(rope_freqs|attn_rot_embd)\.weight")
 
 
 class GraphBuilder:
@@ -46,7 +52,7 @@ class GraphBuilder:
             )
         name = tensor if rows is None else f"{tensor}[{rows[0]}:{rows[1]}]"
         part = shape if rows is None else (rows[1] - rows[0], *shape[1:])
-        self._weights[name] = WeightSpec(tensor, part, found.type.name.lower(), rows)
+        self._weights[name] = WeightSpec(tensor, part, self.hp.readable(tensor), rows)
         return name
 
     def cache(self, name: str, heads: int, size: int) -> str:
@@ -70,7 +76,8 @@ class GraphBuilder:
         return self.node(name, Op.ADD, product, self.weight(f"{tensor}.bias", shape[:1]))
 
     def graph(self, output: str) -> Graph:
-        """The finished graph, validated."""
+        """The finished graph, validated; it uses every tensor of the file."""
+        self._check_all_used()
         graph = Graph(
             inputs={
                 "tokens": TensorSpec((TOKENS,), "i32"),
@@ -84,5 +91,18 @@ class GraphBuilder:
             outputs=(output,),
             name=self.hp.architecture,
         )
-        graph.validate()
+        try:
+            graph.validate()
+        except GraphError as error:  # hyperparameters that do not go together
+            raise ModelError(f"{self.hp.file.path}: {error}") from error
         return graph
+
+    def _check_all_used(self) -> None:
+        """A tensor left over means that the model computes something that this graph does not."""
+        used = {spec.tensor for spec in self._weights.values()}
+        for tensor in self.hp.file.tensors:
+            if tensor not in used and not _IGNORED.fullmatch(tensor):
+                raise UnsupportedModel(
+                    f"{self.hp.file.path}: tensor {show(tensor)} has no place in "
+                    f"{self.hp.architecture} with {self.hp.layers} layers"
+                )

@@ -33,6 +33,11 @@ def build(
             f"{hp.file.path}: {hp.architecture} with {hp.integer('expert_count')} experts is not "
             f"one that forge runs yet"
         )
+    if hp.flag("attention.causal") is False:
+        raise UnsupportedModel(
+            f"{hp.file.path}: {hp.architecture} without causal attention is not one that forge "
+            f"runs: such models embed text, they do not continue it"
+        )
     b = GraphBuilder(hp, context=context, slots=slots, state_dtype=state_dtype)
     epsilon = hp.norm_epsilon()
     x = b.node("embd", Op.EMBED, "tokens", b.weight("token_embd.weight", (hp.vocabulary, hp.width)))
@@ -58,7 +63,6 @@ def attention(b: GraphBuilder, variant: Variant, x: str, epsilon: float) -> str:
     hp, layer, p = b.hp, b.layer, f"blk.{b.layer}"
     heads, kv_heads = hp.heads(layer), hp.kv_heads(layer)
     size, value_size = hp.key_size(layer), hp.value_size(layer)
-    scale = hp.number("attention.scale") or 1 / math.sqrt(size)
     norm = b.weight(f"{p}.attn_norm.weight", (hp.width,))
     x = b.node("attn_norm", Op.RMS_NORM, x, norm, epsilon=epsilon)
     q = b.linear("q", x, f"{p}.attn_q", (heads * size, hp.width))
@@ -84,7 +88,7 @@ def attention(b: GraphBuilder, variant: Variant, x: str, epsilon: float) -> str:
         "slots",
         heads=heads,
         kv_heads=kv_heads,
-        scale=scale,
+        scale=1 / math.sqrt(size),
     )
     return b.linear("attn_output", attended, f"{p}.attn_output", (hp.width, heads * value_size))
 

@@ -11,8 +11,11 @@ from functools import cached_property
 
 import numpy as np
 
-from forge.errors import ModelError
+from forge.errors import ModelError, UnsupportedModel
 from forge.gguf import GGUFFile
+
+_NO_WEIGHTS = ("I8", "I16", "I32", "I64", "F64", "Q8_1", "Q8_K")
+"""Counters, and types that GGML itself uses only between two ops."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,10 @@ class Hyperparameters:
         """The number at ARCHITECTURE.key."""
         return self.file.get(f"{self.architecture}.{key}", float)
 
+    def flag(self, key: str) -> bool | None:
+        """The truth value at ARCHITECTURE.key."""
+        return self.file.get(f"{self.architecture}.{key}", bool)
+
     def text(self, key: str) -> str | None:
         """The string at ARCHITECTURE.key."""
         return self.file.get(f"{self.architecture}.{key}", str)
@@ -43,6 +50,16 @@ class Hyperparameters:
         found = self.file.tensors.get(tensor)
         return None if found is None else found.shape
 
+    def readable(self, tensor: str) -> str:
+        """A tensor's type in lower case; UnsupportedModel if such numbers are no weights."""
+        kind = self.file.tensors[tensor].type.name
+        if kind in _NO_WEIGHTS:
+            raise UnsupportedModel(
+                f"{self.file.path}: tensor {tensor} is of type {kind}, which forge cannot "
+                f"read as weights"
+            )
+        return kind.lower()
+
     def missing(self, key: str, advice: str = "") -> ModelError:
         """The error for a key that neither the metadata nor the tensors tell."""
         hint = f" {advice}" if advice else ""
@@ -51,6 +68,11 @@ class Hyperparameters:
             f"from the tensors.{hint}"
         )
 
+    def count(self, key: str) -> int | None:
+        """The integer at ARCHITECTURE.key, which must be positive."""
+        value = self.integer(key)
+        return None if value is None else self._positive(key, value)
+
     def _positive(self, key: str, value: int | None, advice: str = "") -> int:
         if value is None:
             raise self.missing(key, advice)
@@ -58,38 +80,50 @@ class Hyperparameters:
             raise ModelError(f"{self.file.path}: {self.architecture}.{key} is {value}")
         return value
 
+    def _agreed(self, key: str, stated: int | None, found: int | None, tensors: str) -> int:
+        """What the key states, which must be what the tensors say where they say anything."""
+        if stated is not None:
+            self._positive(key, stated)
+        if stated is not None and found is not None and stated != found:
+            raise ModelError(
+                f"{self.file.path}: {self.architecture}.{key} is {stated}, "
+                f"but {tensors} says {found}"
+            )
+        return self._positive(key, found if stated is None else stated)
+
+    def _rows(self, tensor: str) -> int | None:
+        shape = self.shape(tensor)
+        return shape[0] if shape and len(shape) == 2 else None
+
     @cached_property
     def layers(self) -> int:
         """block_count, or one more than the last `blk.N.` among the tensors."""
         numbers = {int(m[1]) for t in self.file.tensors if (m := re.match(r"blk\.(\d{1,6})\.", t))}
-        inferred = max(numbers) + 1 if numbers else None
-        stated = self.integer("block_count")
-        return self._positive("block_count", inferred if stated is None else stated)
+        last = max(numbers, default=None)
+        found = None if last is None else last + 1
+        return self._agreed("block_count", self.integer("block_count"), found, f"blk.{last}.*")
 
     @cached_property
     def width(self) -> int:
         """embedding_length, or the columns of token_embd.weight."""
         shape = self.shape("token_embd.weight")
-        stated = self.integer("embedding_length")
-        inferred = shape[1] if shape and len(shape) == 2 else None
-        return self._positive("embedding_length", inferred if stated is None else stated)
+        found = shape[1] if shape and len(shape) == 2 else None
+        key = "embedding_length"
+        return self._agreed(key, self.integer(key), found, "token_embd.weight")
 
     @cached_property
     def vocabulary(self) -> int:
-        """The rows of token_embd.weight, else vocab_size, else the number of tokens."""
-        shape = self.shape("token_embd.weight")
-        if shape and len(shape) == 2:
-            return shape[0]
-        stated = self.integer("vocab_size")
-        tokens = self.file.metadata.get("tokenizer.ggml.tokens")
-        inferred = len(tokens) if isinstance(tokens, list) else None
-        return self._positive("vocab_size", inferred if stated is None else stated)
+        """The rows of token_embd.weight; vocab_size counts where there is no list of tokens."""
+        named = "tokenizer.ggml.tokens" in self.file.metadata
+        stated = None if named else self.integer("vocab_size")
+        return self._agreed(
+            "vocab_size", stated, self._rows("token_embd.weight"), "token_embd.weight"
+        )
 
     @cached_property
     def context(self) -> int | None:
         """context_length: what the model was trained for."""
-        stated = self.integer("context_length")
-        return None if stated is None else self._positive("context_length", stated)
+        return self.count("context_length")
 
     def per_layer(self, key: str, layer: int) -> int | None:
         """An integer that may be one for all layers or an array with one a layer."""
@@ -106,50 +140,56 @@ class Hyperparameters:
 
     def feed_forward(self, layer: int) -> int:
         """feed_forward_length, or the rows of the layer's ffn_up.weight."""
-        shape = self.shape(f"blk.{layer}.ffn_up.weight")
-        stated = self.per_layer("feed_forward_length", layer)
-        inferred = shape[0] if shape and len(shape) == 2 else None
-        return self._positive("feed_forward_length", inferred if stated is None else stated)
+        key, tensor = "feed_forward_length", f"blk.{layer}.ffn_up.weight"
+        return self._agreed(key, self.per_layer(key, layer), self._rows(tensor), tensor)
 
     def heads(self, layer: int) -> int:
         """attention.head_count, or the rows of attn_q.weight over a known head size."""
-        stated = self.per_layer("attention.head_count", layer)
-        if stated is None:
-            size, shape = self._stated_head_size(layer), self.shape(f"blk.{layer}.attn_q.weight")
-            if size and shape and shape[0] % size == 0:
-                stated = shape[0] // size
-        return self._positive("attention.head_count", stated)
-
-    def _stated_head_size(self, layer: int) -> int | None:
-        """The head size, from a key or a tensor that holds nothing else."""
+        key, tensor = "attention.head_count", f"blk.{layer}.attn_q.weight"
+        stated, rows = self.per_layer(key, layer), self._rows(tensor)
+        size = self.count("attention.key_length")
         norm = self.shape(f"blk.{layer}.attn_q_norm.weight")
-        return self.integer("attention.key_length") or (norm[0] if norm else None)
+        if size is None and stated is None and norm is not None and len(norm) == 1:
+            size = norm[0]
+        found = rows // size if size and rows and rows % size == 0 else None
+        return self._agreed(key, stated, found, tensor)
 
     def key_size(self, layer: int) -> int:
         """attention.key_length, or what attn_q.weight has for each head."""
-        stated = self._stated_head_size(layer)
-        if stated is None:
-            shape, heads = self.shape(f"blk.{layer}.attn_q.weight"), self.heads(layer)
-            total = shape[0] if shape else self.width
-            stated = total // heads if total % heads == 0 else None
-        return self._positive("attention.key_length", stated)
+        stated, tensor = self.count("attention.key_length"), f"blk.{layer}.attn_q.weight"
+        if stated is not None:
+            return stated
+        heads, rows = self.heads(layer), self._rows(tensor) or self.width
+        if rows % heads:
+            raise ModelError(
+                f"{self.file.path}: {self.architecture}.attention.head_count is {heads}, "
+                f"which does not divide the {rows} rows of {tensor}"
+            )
+        return rows // heads
 
     def kv_heads(self, layer: int) -> int:
         """attention.head_count_kv, or the rows of attn_k.weight over the head size."""
-        stated = self.per_layer("attention.head_count_kv", layer)
-        if stated is None:
-            shape, size = self.shape(f"blk.{layer}.attn_k.weight"), self.key_size(layer)
-            stated = shape[0] // size if shape and shape[0] % size == 0 else self.heads(layer)
-        return self._positive("attention.head_count_kv", stated)
+        key, tensor = "attention.head_count_kv", f"blk.{layer}.attn_k.weight"
+        size, rows, heads = self.key_size(layer), self._rows(tensor), self.heads(layer)
+        found = rows // size if rows and rows % size == 0 else None
+        stated = self.per_layer(key, layer)
+        kv_heads = heads if stated is found is None else self._agreed(key, stated, found, tensor)
+        if heads % kv_heads:
+            raise ModelError(
+                f"{self.file.path}: {self.architecture}.{key} is {kv_heads}, "
+                f"which does not divide the {heads} heads"
+            )
+        return kv_heads
 
     def value_size(self, layer: int) -> int:
         """attention.value_length, or what attn_v.weight has for each kv head."""
-        stated = self.integer("attention.value_length")
-        if stated is None:
-            shape, heads = self.shape(f"blk.{layer}.attn_v.weight"), self.kv_heads(layer)
-            even = shape and shape[0] % heads == 0
-            stated = shape[0] // heads if shape and even else self.key_size(layer)
-        return self._positive("attention.value_length", stated)
+        key, tensor = "attention.value_length", f"blk.{layer}.attn_v.weight"
+        rows, kv_heads = self._rows(tensor), self.kv_heads(layer)
+        found = rows // kv_heads if rows and rows % kv_heads == 0 else None
+        stated = self.integer(key)
+        if stated is found is None:
+            return self.key_size(layer)
+        return self._agreed(key, stated, found, tensor)
 
     def norm_epsilon(self) -> float:
         """attention.layer_norm_rms_epsilon; no shape tells it."""

@@ -12,8 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from forge.errors import ModelError, UnsupportedModel
+from forge.gguf.errors import show
 from forge.models.hyperparameters import Hyperparameters
 from forge.weights import dequantize
+
+_FAST, _SLOW = 32.0, 1.0
+"""YaRN's beta: for these architectures llama.cpp takes no others from a file."""
+_LARGEST = 3e38
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +38,11 @@ def rotation(hp: Hyperparameters, head_size: int) -> Rotation:
             f"{hp.file.path}: {hp.architecture}.rope.dimension_count is {dims}: "
             f"it must be even and at most the head size, {head_size}"
         )
-    base = _positive(hp, "rope.freq_base", 10000.0)
-    pairs = np.arange(dims // 2)
-    frequencies = base ** (-2.0 * pairs / dims) / _factors(hp, dims // 2)
+    base = _above(1.0, hp, "rope.freq_base", 10000.0)
+    frequencies = base ** (-2.0 * np.arange(dims // 2) / dims) / _factors(hp, dims // 2)
     kind = hp.text("rope.scaling.type") or "linear"
-    legacy = hp.number("rope.scale_linear") or 1.0
-    factor = _positive(hp, "rope.scaling.factor", legacy, zero_means=1.0)
-    magnitude = _positive(hp, "rope.scaling.attn_factor", 1.0)
+    factor = _scaling_factor(hp)
+    magnitude = _above(0.0, hp, "rope.scaling.attn_factor", 1.0)
     if kind == "none":
         pass
     elif kind == "linear":
@@ -47,29 +50,27 @@ def rotation(hp: Hyperparameters, head_size: int) -> Rotation:
     elif kind == "yarn":
         weight = _yarn_interpolation(hp, dims, base)
         frequencies = frequencies / factor * weight + frequencies * (1 - weight)
-        magnitude *= 1 + 0.1 * math.log(factor) if factor > 0 else 1
+        magnitude *= 1 + 0.1 * math.log(max(1.0, factor))
     else:
         raise UnsupportedModel(
-            f"{hp.file.path}: {hp.architecture}.rope.scaling.type {kind!r} is not one that forge "
-            f"knows: none, linear, yarn"
+            f"{hp.file.path}: {hp.architecture}.rope.scaling.type {show(kind)!r} is not one "
+            f"that forge knows: none, linear, yarn"
         )
     return Rotation(tuple(map(float, frequencies)), magnitude)
 
 
 def _yarn_interpolation(hp: Hyperparameters, dims: int, base: float) -> np.ndarray:
     """How much of each pair is interpolated: 0 for fast pairs, 1 for slow ones, a ramp between."""
-    original = hp.integer("rope.scaling.original_context_length") or hp.context
+    original = hp.count("rope.scaling.original_context_length") or hp.context
     if original is None:
         raise hp.missing("rope.scaling.original_context_length")
-    fast = _positive(hp, "rope.scaling.yarn_beta_fast", 32.0)
-    slow = _positive(hp, "rope.scaling.yarn_beta_slow", 1.0)
 
     def pair_with(rotations: float) -> float:
         """The pair that turns `rotations` times within the original context."""
         return dims * math.log(original / (rotations * 2 * math.pi)) / (2 * math.log(base))
 
-    low = max(0.0, math.floor(pair_with(fast)))
-    high = min(dims - 1.0, math.ceil(pair_with(slow)))
+    low = max(0.0, math.floor(pair_with(_FAST)))
+    high = min(dims - 1.0, math.ceil(pair_with(_SLOW)))
     ramp = (np.arange(dims // 2) - low) / max(0.001, high - low)
     weight: np.ndarray = np.clip(ramp, 0.0, 1.0)
     return weight
@@ -84,20 +85,29 @@ def _factors(hp: Hyperparameters, pairs: int) -> np.ndarray:
         raise ModelError(
             f"{hp.file.path}: rope_freqs.weight has shape {list(tensor.shape)}, needs [{pairs}]"
         )
+    kind = hp.readable("rope_freqs.weight")
     rows = hp.file.data("rope_freqs.weight").reshape(1, -1)
-    factors: np.ndarray = dequantize(rows, tensor.type.name.lower())[0].astype(np.float64)
+    factors: np.ndarray = dequantize(rows, kind)[0].astype(np.float64)
     if not (np.isfinite(factors).all() and (factors > 0).all()):
         raise ModelError(f"{hp.file.path}: rope_freqs.weight must be positive and finite")
     return factors
 
 
-def _positive(
-    hp: Hyperparameters, key: str, default: float, *, zero_means: float | None = None
-) -> float:
+def _scaling_factor(hp: Hyperparameters) -> float:
+    """rope.scaling.factor, else the older rope.scale_linear; zero means none."""
+    key = "rope.scaling.factor"
+    if hp.number(key) is None:
+        key = "rope.scale_linear"
+    return 1.0 if hp.number(key) == 0 else _above(0.0, hp, key, 1.0)
+
+
+def _above(least: float, hp: Hyperparameters, key: str, default: float) -> float:
+    """The number at a key, which must lie above `least` and within float32's range."""
     value = hp.number(key)
     value = default if value is None else value
-    if value == 0 and zero_means is not None:
-        return zero_means
-    if not (math.isfinite(value) and value > 0):
-        raise ModelError(f"{hp.file.path}: {hp.architecture}.{key} is {value}, must be positive")
+    if not (least < value < _LARGEST and value > 1 / _LARGEST):
+        raise ModelError(
+            f"{hp.file.path}: {hp.architecture}.{key} is {value}, "
+            f"must be finite and above {least:g}"
+        )
     return value

@@ -1,0 +1,181 @@
+"""The CPU backend by itself: what it loads, keeps, counts and gives back."""
+
+from __future__ import annotations
+
+import gc
+import os
+import tracemalloc
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info
+
+from forge.backend import Backend, BackendConfig, Graph, reference
+from forge.gguf import GGUFFile, open_gguf
+from forge.graph import TOKENS, Node, Op, TensorSpec, WeightSpec
+from forge.models import build_graph
+from forge.plugins import Plugins
+from forge.testing import write_tiny
+from forge.weights import Weight, Weights
+from forge_cpu.backend import CpuBackend
+from forge_cpu.executable import CpuExecutable
+
+Array = np.ndarray[Any, Any]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> GGUFFile:
+    return open_gguf(write_tiny(tmp_path / "m.gguf", "qwen3", quant="q8_0", tied=True))
+
+
+def loaded(file: GGUFFile, graph: Graph | None = None, progress: Any = None) -> CpuExecutable:
+    graph = graph or build_graph(file)
+    backend = CpuBackend(BackendConfig(threads=1))
+    executable = backend.compile(graph, Weights(graph, file), progress or (lambda *_: None))
+    assert isinstance(executable, CpuExecutable)
+    return executable
+
+
+def step(executable: CpuExecutable, tokens: list[int], start: int = 0) -> Array:
+    at = np.arange(start, start + len(tokens), dtype=np.int32)
+    ids = {"tokens": np.array(tokens, np.int32)}
+    return executable.run(ids, at, np.zeros_like(at), "all")["logits"]
+
+
+def test_it_supports_every_op_and_type(file: GGUFFile) -> None:
+    backend: Backend = CpuBackend(BackendConfig(threads=1))
+    graph = build_graph(file)
+    specs = graph.validate()
+    assert set(reference.KERNELS) == set(Op)
+    assert all(backend.supports(node, specs) for node in graph.nodes)
+
+
+def test_each_weight_is_a_beat_and_a_tied_one_is_loaded_once(file: GGUFFile) -> None:
+    beats: list[tuple[Any, ...]] = []
+    graph = build_graph(file)
+    executable = loaded(file, graph, lambda *beat: beats.append(beat))
+    total = len(graph.weights)
+    assert [(phase, done, of) for phase, done, of, _ in beats] == [
+        ("load", done, total) for done in range(1, total + 1)
+    ]
+    assert [name for *_, name in beats] == list(graph.weights)
+    assert graph.nodes[0].inputs[1] == graph.nodes[-1].inputs[1]
+    assert step(executable, [1, 2]).shape == (2, 256)
+
+
+def test_what_it_returns_belongs_to_the_caller(file: GGUFFile) -> None:
+    executable = loaded(file)
+    first = step(executable, [1, 2, 3])
+    kept = first.copy()
+    first[:] = np.nan
+    executable.keep(0, 0)
+    np.testing.assert_array_equal(step(executable, [1, 2, 3]), kept)
+
+
+def test_the_same_run_gives_the_same_bits(file: GGUFFile) -> None:
+    one, other = loaded(file), loaded(file)
+    np.testing.assert_array_equal(step(one, [5, 6, 7]), step(other, [5, 6, 7]))
+
+
+def test_a_deeper_model_needs_no_more_room_for_its_activations(tmp_path: Path) -> None:
+    peaks = []
+    for layers in (2, 12):
+        executable = loaded(open_gguf(write_tiny(tmp_path / f"{layers}.gguf", layers=layers)))
+        step(executable, [1])
+        tracemalloc.start()
+        step(executable, list(range(200)), 1)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0]
+
+
+class Zeros(Weight):
+    """A weight of any size that takes no room."""
+
+    def __init__(self, spec: WeightSpec) -> None:
+        self.spec = spec
+
+    def dense(self, dtype: Any = np.float32) -> Array:
+        return np.broadcast_to(np.zeros((), dtype), self.spec.shape)
+
+    def release(self) -> None:
+        """Nothing is mapped."""
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "chunk"), [(8, 8, 512), (1 << 15, 1 << 14, 32), (1 << 20, 1 << 20, 16)]
+)
+def test_chunks_shrink_as_models_grow_so_that_each_is_a_beat(
+    rows: int, columns: int, chunk: int
+) -> None:
+    spec = WeightSpec("w", (rows, columns), "f32")
+    x = TensorSpec((TOKENS, columns))
+    graph = Graph({"x": x}, {"w": spec}, {}, (Node("out", Op.MATMUL, ("x", "w")),), ("out",))
+    backend = CpuBackend(BackendConfig(threads=1))
+    assert backend.compile(graph, {"w": Zeros(spec)}, lambda *_: None).chunk == chunk
+
+
+def test_a_long_context_costs_nothing_before_it_is_used(tmp_path: Path) -> None:
+    path = write_tiny(tmp_path / "m.gguf", context=1 << 20, layers=2)
+    with open_gguf(path) as file:
+        graph = build_graph(file, context=1 << 20)
+        assert graph.state_bytes() > 500 << 20
+        before = resident()
+        executable = loaded(file, graph)
+        step(executable, [1, 2, 3])
+        assert resident() - before < 64 << 20
+        far = step(executable, [4], 5000)
+        assert np.isfinite(far).all()
+
+
+def resident() -> int:
+    with Path("/proc/self/statm").open(encoding="ascii") as text:
+        return int(text.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_what_it_says_it_needs_is_what_it_holds(file: GGUFFile) -> None:
+    graph = build_graph(file)
+    needed = CpuBackend(BackendConfig(threads=1)).required(graph)
+    weights = 4 * sum(spec.elements for spec in graph.distinct_weights())
+    state = 4 * sum(spec.elements for spec in graph.state.values())
+    assert needed >= weights + state
+    assert needed <= weights + state + (64 << 20)
+
+
+def test_memory_is_told_and_what_is_free_is_not_more_than_there_is() -> None:
+    memory = CpuBackend(BackendConfig(threads=1)).memory()
+    assert 0 < memory.free <= memory.total
+
+
+def test_threads_are_as_asked_while_it_is_open() -> None:
+    before = [pool["num_threads"] for pool in threadpool_info()]
+    backend = CpuBackend(BackendConfig(threads=1))
+    assert "(1 threads)" in backend.device.name
+    assert backend.device.kind == "cpu"
+    assert all(pool["num_threads"] == 1 for pool in threadpool_info())
+    backend.close()
+    assert [pool["num_threads"] for pool in threadpool_info()] == before
+
+
+def test_without_being_asked_it_uses_the_processors_it_may() -> None:
+    backend = CpuBackend(BackendConfig())
+    assert backend.threads == len(os.sched_getaffinity(0))
+    backend.close()
+
+
+def test_closing_gives_weights_and_state_back_and_may_be_done_twice(file: GGUFFile) -> None:
+    executable = loaded(file)
+    table = weakref.ref(executable._weights["token_embd.weight"])
+    executable.close()
+    executable.close()
+    gc.collect()
+    assert table() is None
+
+
+def test_it_is_found_as_a_plugin_and_is_the_floor() -> None:
+    spec = Plugins().backend("cpu")
+    assert spec.floor
+    assert spec.factory == "forge_cpu.backend:CpuBackend"

@@ -1,0 +1,161 @@
+"""The reference against llama.cpp itself on a float32 copy of the same file, where it is at hand.
+
+With FORGE_RECORD=1 the truth that the other tests use is recorded anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from forge.testing import write_tiny
+
+Array = np.ndarray[Any, Any]
+
+# What is recorded: small vocabularies keep the fixture small.
+MODELS: dict[str, tuple[str, dict[str, Any]]] = {
+    "llama": ("llama", {"seed": 1}),
+    "llama-tied-mqa": (
+        "llama",
+        {"seed": 2, "width": 80, "heads": 5, "kv_heads": 1, "head_size": 24, "tied": True},
+    ),
+    "llama-llama3": (
+        "llama",
+        {"seed": 3, "rope_scaling": {"type": "llama3", "factor": 8.0, "original_context": 16}},
+    ),
+    "llama-linear": ("llama", {"seed": 4, "rope_scaling": {"type": "linear", "factor": 3.0}}),
+    "llama-q8_0-mha": ("llama", {"seed": 5, "heads": 2, "kv_heads": 2, "quant": "q8_0"}),
+    "qwen2": ("qwen2", {"seed": 6, "rope_base": 1e6}),
+    "qwen2-yarn": (
+        "qwen2",
+        {
+            "seed": 7,
+            "tied": True,
+            "rope_scaling": {"type": "yarn", "factor": 4.0, "original_context": 16},
+        },
+    ),
+    "qwen3": ("qwen3", {"seed": 8, "head_size": 32, "layers": 3}),
+    "qwen3-q4_0-split": ("qwen3", {"seed": 9, "quant": "q4_0", "output_quant": "q8_0", "split": 3}),
+    "qwen3-yarn-f16": (
+        "qwen3",
+        {
+            "seed": 10,
+            "quant": "f16",
+            "rope_scaling": {"type": "yarn", "factor": 8.0, "original_context": 32},
+        },
+    ),
+}
+YARN = {"type": "yarn", "factor": 4.0, "original_context": 64}
+MORE: list[tuple[str, dict[str, Any]]] = [
+    ("llama", {"heads": 8, "kv_heads": 2, "width": 128, "layers": 3, "tied": True}),
+    ("llama", {"heads": 2, "head_size": 128}),
+    ("llama", {"rope_scaling": YARN}),
+    ("llama", {"rope_scaling": {**YARN, "factor": 0.5}}),
+    ("llama", {"quant": "q5_1", "embedding_quant": "f16", "output_quant": "bf16"}),
+    ("llama", {"quant": "tq2_0", "width": 256}),
+    ("qwen2", {"heads": 3, "kv_heads": 3, "width": 48}),
+    ("qwen2", {"quant": "q4_1", "tied": True}),
+    ("qwen2", {"quant": "tq1_0", "width": 256}),
+    ("qwen3", {"heads": 5, "kv_heads": 1, "width": 160, "head_size": 24}),
+    ("qwen3", {"quant": "q5_0", "rope_scaling": {"type": "linear", "factor": 4.0}}),
+    ("qwen3", {"tokenizer": "bytes", "vocabulary": 512, "tied": True, "quant": "q8_0"}),
+]
+
+
+BOUND = 1e-8
+"""Mean KL: two float32 programs on one model; 1e-5 is what is promised."""
+
+
+def asked(peer: Any, path: Path, tokens: list[int], folder: Path, quant: str) -> Array:
+    exact = path if quant == "f32" else peer.float32(path, folder / "float32.gguf")
+    return np.asarray(peer.logits(exact, tokens, folder))
+
+
+def drawn(seed: int, vocabulary: int, count: int) -> list[int]:
+    return np.random.default_rng(seed).integers(0, vocabulary, count).tolist()
+
+
+@pytest.mark.parametrize(
+    ("architecture", "options"), MORE, ids=lambda v: v if isinstance(v, str) else "-".join(v)
+)
+def test_the_reference_equals_llama_cpp(
+    architecture: str,
+    options: dict[str, Any],
+    peer: Any,
+    tmp_path: Path,
+    load: Callable[..., Any],
+    evaluate: Callable[..., Array],
+    kl: Callable[[Array, Array], Array],
+) -> None:
+    path = write_tiny(tmp_path / "m.gguf", architecture, **options)
+    tokens = drawn(0, 250, 200)
+    truth = asked(peer, path, tokens, tmp_path, options.get("quant", "f32"))
+    logits = evaluate(load(path), tokens)
+    assert truth.std() >= 2
+    assert kl(truth, logits).mean() <= BOUND
+    assert (truth.argmax(axis=1) == logits.argmax(axis=1)).mean() >= 0.995
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"{a}.rope.scale_linear": 4.0},
+        {"{a}.rope.scaling.factor": 4.0, "{a}.rope.scale_linear": 2.0},
+        {"{a}.rope.scaling.type": "none", "{a}.rope.scaling.factor": 4.0},
+        {"{a}.rope.scaling.factor": 0.0},
+        {"{a}.rope.scaling.attn_factor": 1.3},
+        {"{a}.rope.scaling.type": "yarn"},
+        {"{a}.rope.freq_base": None},
+        {"{a}.attention.scale": 0.5},
+        {"{a}.rope.scaling.type": "yarn", "{a}.rope.scaling.factor": 2.0}
+        | {"{a}.rope.scaling.yarn_beta_fast": 8.0, "{a}.rope.scaling.attn_factor": 1.2},
+    ],
+    ids=lambda m: " ".join(key[4:] for key in m),
+)
+def test_rare_metadata_means_what_it_means_to_llama_cpp(
+    metadata: dict[str, Any],
+    edit: Callable[..., Path],
+    peer: Any,
+    tmp_path: Path,
+    load: Callable[..., Any],
+    evaluate: Callable[..., Array],
+    kl: Callable[[Array, Array], Array],
+) -> None:
+    path, tokens = edit("llama", metadata), drawn(1, 250, 64)
+    truth = peer.logits(path, tokens, tmp_path)
+    assert kl(truth, evaluate(load(path), tokens)).mean() <= BOUND
+
+
+def test_the_recorded_truth_is_what_llama_cpp_says(
+    peer: Any,
+    record: Callable[..., None] | None,
+    truths: Callable[[str], Any],
+    model_digest: Callable[[Path], str],
+    kl: Callable[[Array, Array], Array],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    models: dict[str, dict[str, Any]] = {}
+    logits: dict[str, Array] = {}
+    for name, (architecture, shape) in MODELS.items():
+        folder = tmp_path_factory.mktemp(name)
+        options = {"vocabulary": 40, "context": 64, **shape}
+        path = write_tiny(folder / "m.gguf", architecture, **options)
+        whole = write_tiny(folder / "whole.gguf", architecture, **{**options, "split": None})
+        tokens = drawn(shape["seed"], 40, 40)
+        models[name] = {
+            "architecture": architecture,
+            "options": options,
+            "tensors": model_digest(path),
+            "tokens": tokens,
+        }
+        logits[name] = asked(peer, whole, tokens, folder, options.get("quant", "f32"))
+    if record:
+        record(models, logits)
+        pytest.skip("recorded anew")
+    for name, exact in logits.items():
+        assert truths(name).tokens == models[name]["tokens"]
+        assert kl(exact, truths(name).logits).max() <= BOUND

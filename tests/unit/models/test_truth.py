@@ -1,0 +1,238 @@
+"""The reference equals the recorded truth, the models are alive, and no planted bug goes unseen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from forge.graph import Graph, Node, Op
+from forge.weights import Weight
+
+Array = np.ndarray[Any, Any]
+Change = Callable[[Node], Node]
+
+BOUND = 1e-5
+"""The most that mean KL(truth ‖ forge) may be; a planted bug is at least ten times above."""
+
+
+def test_the_reference_equals_the_truth(
+    truth: Any,
+    load: Callable[..., Any],
+    evaluate: Callable[..., Array],
+    kl: Callable[[Array, Array], Array],
+) -> None:
+    logits = evaluate(load(truth.path), truth.tokens)
+    assert logits.dtype == np.float32
+    assert kl(truth.logits, logits).mean() <= BOUND
+    assert (truth.logits.argmax(axis=1) == logits.argmax(axis=1)).all()
+
+
+def test_the_logits_are_alive(truth: Any) -> None:
+    assert truth.logits.std() >= 2
+    assert truth.logits.std(axis=1).min() >= 1.4
+    assert len(set(truth.logits.argmax(axis=1))) >= 10
+
+
+def test_attention_is_far_from_uniform(truth: Any, load: Callable[..., Any]) -> None:
+    count = len(truth.tokens)
+    last = max(n.layer for n in load(truth.path).graph.nodes if n.op is Op.ATTENTION)
+    for layer in range(last + 1):
+        names = (f"blk.{layer}.q_rope", f"blk.{layer}.k_rope")
+
+        def watch(graph: Graph, names: tuple[str, ...] = names) -> Graph:
+            return replace(graph, outputs=(*graph.outputs, *names))
+
+        executable = load(truth.path, watch)
+        (node,) = (n for n in executable.graph.nodes if n.name == f"blk.{layer}.attn")
+        out = executable.run(
+            {"tokens": np.array(truth.tokens, np.int32)},
+            np.arange(count, dtype=np.int32),
+            np.zeros(count, np.int32),
+            "all",
+        )
+        heads, kv_heads = int(node.attrs["heads"]), int(node.attrs["kv_heads"])
+        q = out[names[0]].reshape(count, heads, -1)
+        k = out[names[1]].reshape(count, kv_heads, -1).repeat(heads // kv_heads, axis=1)
+        share = []
+        for at in range(8, count):
+            scores = np.einsum("hd,shd->hs", q[at], k[: at + 1]) * node.attrs["scale"]
+            p = np.exp(scores - scores.max(axis=1, keepdims=True))
+            p /= p.sum(axis=1, keepdims=True)
+            entropy = -(p * np.log(np.maximum(p, 1e-30))).sum(axis=1)
+            share.append(entropy.mean() / np.log(at + 1))
+        assert np.mean(share) < 0.7, f"layer {layer}"
+
+
+def test_the_order_of_the_prompt_matters(
+    truth: Any,
+    load: Callable[..., Any],
+    evaluate: Callable[..., Array],
+    kl: Callable[[Array, Array], Array],
+) -> None:
+    shuffled = np.random.default_rng(0).permutation(truth.tokens[:20]).tolist()
+    logits = evaluate(load(truth.path), [*shuffled, *truth.tokens[20:]])
+    assert kl(truth.logits[20:], logits[20:]).mean() >= 0.1
+
+
+def on(op: Op, change: Change, ending: str = "") -> Callable[[Graph], Graph]:
+    """Change every node of an op, or those of it whose name ends so."""
+
+    def changed(graph: Graph) -> Graph:
+        chosen = [n for n in graph.nodes if n.op is op and n.name.endswith(ending)]
+        assert chosen, "the bug has nothing to bite"
+        nodes = tuple(change(n) if n in chosen else n for n in graph.nodes)
+        graph = replace(graph, nodes=nodes)
+        graph.validate()
+        return graph
+
+    return changed
+
+
+def attrs(**values: Any) -> Change:
+    return lambda node: replace(node, attrs={**node.attrs, **values})
+
+
+def frequencies(change: Callable[[Array], Array]) -> Change:
+    def changed(node: Node) -> Node:
+        given = node.attrs["frequencies"]
+        assert isinstance(given, tuple)
+        return attrs(frequencies=tuple(map(float, change(np.array(given)))))(node)
+
+    return changed
+
+
+def passed_on(node: Node) -> Node:
+    """Gives its first input back."""
+    return Node(node.name, Op.SCALE, node.inputs[:1], {"factor": 1.0}, node.layer)
+
+
+def other_style(node: Node) -> Node:
+    return attrs(style="neox" if node.attrs["style"] == "norm" else "norm")(node)
+
+
+def swapped(node: Node) -> Node:
+    return replace(node, inputs=node.inputs[::-1])
+
+
+def one_layer_late(graph: Graph) -> Graph:
+    """The first layer's cache serves the second as well: every layer has the same keys."""
+    nodes = tuple(
+        replace(n, inputs=(n.inputs[0], "blk.0.k_rope", *n.inputs[2:])) if n.name == "blk.1.attn"
+        else n
+        for n in graph.nodes
+    )  # fmt: skip
+    return replace(graph, nodes=nodes)
+
+
+ANY = ["llama", "qwen2", "qwen3"]
+BUGS: dict[str, tuple[Callable[[Graph], Graph], Sequence[str]]] = {
+    "no rope": (on(Op.ROPE, frequencies(lambda f: 0 * f)), ANY),
+    "no rope on k": (on(Op.ROPE, frequencies(lambda f: 0 * f), "k_rope"), ANY),
+    "a rope base of twice the size": (
+        on(Op.ROPE, frequencies(lambda f: f * 2.0 ** (-np.arange(len(f)) / len(f)))),
+        ANY,
+    ),
+    "the other rope style": (on(Op.ROPE, other_style), ANY),
+    "half of each head rotated": (on(Op.ROPE, frequencies(lambda f: f[: len(f) // 2])), ANY),
+    "rope backwards": (on(Op.ROPE, frequencies(lambda f: -f), "q_rope"), ANY),
+    "no rope scaling": (
+        on(Op.ROPE, frequencies(lambda f: 1e4 ** (-np.arange(len(f)) / len(f)))),
+        ["llama-linear", "llama-llama3", "qwen2-yarn", "qwen3-yarn-f16"],
+    ),
+    "no yarn magnitude": (on(Op.ROPE, attrs(magnitude=1.0)), ["qwen2-yarn", "qwen3-yarn-f16"]),
+    "no causal mask": (on(Op.ATTENTION, attrs(causal=False)), ANY),
+    "a window of 16": (on(Op.ATTENTION, attrs(window=16)), ANY),
+    "no attention scale": (on(Op.ATTENTION, attrs(scale=1.0)), ANY),
+    "scale by the model's width": (on(Op.ATTENTION, attrs(scale=64**-0.5)), ANY),
+    "keys of another layer": (one_layer_late, ANY),
+    "gate and up swapped": (on(Op.SILU_MUL, swapped), ANY),
+    "gelu for silu": (on(Op.SILU_MUL, lambda n: replace(n, op=Op.GELU_MUL)), ANY),
+    "no head norms": (on(Op.RMS_NORM, passed_on, "k_norm"), ["qwen3", "qwen3-yarn-f16"]),
+    "no query norm": (on(Op.RMS_NORM, passed_on, "q_norm"), ["qwen3"]),
+    "no q bias": (on(Op.ADD, passed_on, ".q"), ["qwen2", "qwen2-yarn"]),
+    "no k bias": (on(Op.ADD, passed_on, ".k"), ["qwen2", "qwen2-yarn"]),
+    "no v bias": (on(Op.ADD, passed_on, ".v"), ["qwen2", "qwen2-yarn"]),
+    "no residual": (on(Op.ADD, passed_on, "residual"), ANY),
+    "no output norm": (on(Op.RMS_NORM, passed_on, "output_norm"), ANY),
+    "an epsilon of 0.1": (on(Op.RMS_NORM, attrs(epsilon=0.1)), ANY),
+}
+
+
+@pytest.mark.parametrize(
+    ("bug", "model"), [(bug, model) for bug, (_, models) in BUGS.items() for model in models]
+)
+def test_a_wrong_graph_is_far_above_the_bound(
+    bug: str,
+    model: str,
+    truths: Callable[[str], Any],
+    load: Callable[..., Any],
+    evaluate: Callable[..., Array],
+    kl: Callable[[Array, Array], Array],
+) -> None:
+    truth = truths(model)
+    logits = evaluate(load(truth.path, BUGS[bug][0]), truth.tokens)
+    assert kl(truth.logits, logits).mean() >= 10 * BOUND
+
+
+class Rolled(Weight):
+    """Its heads one further on."""
+
+    def __init__(self, weight: Weight, heads: int) -> None:
+        self.spec, self._weight, self._heads = weight.spec, weight, heads
+
+    def dense(self, dtype: Any = np.float32) -> Array:
+        rows = self._weight.dense(dtype)
+        return np.roll(rows, len(rows) // self._heads, axis=0)
+
+    def release(self) -> None:
+        self._weight.release()
+
+
+@pytest.mark.parametrize("model", ["llama", "qwen2", "qwen3"])
+@pytest.mark.parametrize("tensors", [("attn_k", "attn_v"), ("attn_k",), ("attn_v",), ("attn_q",)])
+def test_permuted_heads_are_far_above_the_bound(
+    tensors: tuple[str, ...],
+    model: str,
+    truths: Callable[[str], Any],
+    load: Callable[..., Any],
+    evaluate: Callable[..., Array],
+    kl: Callable[[Array, Array], Array],
+) -> None:
+    truth = truths(model)
+    heads = 4 if tensors == ("attn_q",) else 2
+
+    def swap(name: str, weight: Weight) -> Weight:
+        return Rolled(weight, heads) if any(t in name for t in tensors) else weight
+
+    logits = evaluate(load(truth.path, None, swap), truth.tokens)
+    assert kl(truth.logits, logits).mean() >= 10 * BOUND
+
+
+def test_a_position_too_far_or_too_near_is_far_above_the_bound(
+    truth: Any,
+    load: Callable[..., Any],
+    evaluate: Callable[..., Array],
+    kl: Callable[[Array, Array], Array],
+) -> None:
+    for error in (1, -1):
+        executable = load(truth.path)
+        evaluate(executable, truth.tokens[:20], rows="none")
+        logits = evaluate(executable, truth.tokens[20:], 20 + error)
+        assert kl(truth.logits[20:], logits).mean() >= 10 * BOUND
+
+
+def test_keys_and_values_of_another_prompt_are_far_above_the_bound(
+    truth: Any,
+    load: Callable[..., Any],
+    evaluate: Callable[..., Array],
+    kl: Callable[[Array, Array], Array],
+) -> None:
+    executable = load(truth.path)
+    stale = [*truth.tokens[:10], (truth.tokens[10] + 1) % 40, *truth.tokens[11:20]]
+    evaluate(executable, stale, rows="none")
+    logits = evaluate(executable, truth.tokens[20:], 20)
+    assert kl(truth.logits[20:], logits).mean() >= 10 * BOUND

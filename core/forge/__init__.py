@@ -6,7 +6,8 @@
         for event in engine.chat().send("Why is the sky blue?"):
             ...
 
-Names are imported when they are first used, so that `import forge` stays quick.
+Names are imported when they are first used, so that `import forge` stays quick
+and `python -m forge` can make the path safe before anything is imported.
 """
 
 from __future__ import annotations
@@ -15,8 +16,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from forge._version import __version__
-from forge.hookspecs import hookimpl
-from forge.spec import BackendSpec
 
 if TYPE_CHECKING:
     from forge.engine import Engine as Engine
@@ -33,13 +32,17 @@ if TYPE_CHECKING:
     from forge.events import Text as Text
     from forge.events import Timings as Timings
     from forge.events import Token as Token
+    from forge.hookspecs import hookimpl as hookimpl
     from forge.sampling import Sampler as Sampler
     from forge.sampling import SamplingParams as SamplingParams
     from forge.session import Session as Session
+    from forge.spec import BackendSpec as BackendSpec
     from forge.template import ChatTemplate as ChatTemplate
     from forge.tokenizer import Tokenizer as Tokenizer
 
 _HOMES = {
+    "hookimpl": "hookspecs",
+    "BackendSpec": "spec",
     "Engine": "engine",
     "BackendError": "errors",
     "ForgeError": "errors",

@@ -30,7 +30,7 @@ def embed(tokens: Array, table: Array) -> Array:
 def rms_norm(x: Array, weight: Array | None = None, *, epsilon: float) -> Array:
     """x over its root mean square, for every run of len(weight) columns (arXiv 1910.07467)."""
     size = x.shape[1] if weight is None else len(weight)
-    runs = x.reshape(len(x), -1, size)
+    runs = x.reshape(len(x), x.shape[-1] // size, size)
     scaled = runs / np.sqrt(np.mean(runs * runs, axis=-1, keepdims=True) + x.dtype.type(epsilon))
     out: Array = scaled if weight is None else scaled * weight
     return out.reshape(x.shape)
@@ -41,7 +41,7 @@ def layer_norm(
 ) -> Array:
     """x less its mean, over its standard deviation (arXiv 1607.06450)."""
     size = x.shape[1] if weight is None else len(weight)
-    runs = x.reshape(len(x), -1, size)
+    runs = x.reshape(len(x), x.shape[-1] // size, size)
     centred = runs - runs.mean(axis=-1, keepdims=True)
     variance = np.mean(centred * centred, axis=-1, keepdims=True)
     out: Array = centred / np.sqrt(variance + x.dtype.type(epsilon))

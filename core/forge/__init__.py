@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     from forge.events import Timings as Timings
     from forge.events import Token as Token
     from forge.health import Check as Check
+    from forge.health import Device as Device
     from forge.health import Health as Health
+    from forge.health import Watch as Watch
     from forge.hookspecs import hookimpl as hookimpl
     from forge.sampling import Sampler as Sampler
     from forge.sampling import SamplingParams as SamplingParams
@@ -60,7 +62,7 @@ _NAMES = {
     "errors": "BackendError ContextOverflow ForgeError ModelError "
     "ModelNotFound NoBackend StoreError TextError UsageError",
     "events": "Done Event Fallback FinishReason Loading Prefill Ready Text Timings Token",
-    "health": "Check Health",
+    "health": "Check Device Health Watch",
     "hookspecs": "hookimpl",
     "sampling": "Sampler SamplingParams",
     "session": "Session",
@@ -79,6 +81,7 @@ __all__ = [
     "ChatTemplate",
     "Check",
     "ContextOverflow",
+    "Device",
     "Done",
     "Engine",
     "Event",
@@ -104,6 +107,7 @@ __all__ = [
     "Token",
     "Tokenizer",
     "UsageError",
+    "Watch",
     "__version__",
     "hookimpl",
     "installed",

@@ -55,7 +55,7 @@ from forge.graph import (
     Value,
     WeightSpec,
 )
-from forge.health import Check
+from forge.health import Check, Device
 from forge.hookspecs import hookimpl
 from forge.sampling import Sampler, SamplingParams
 from forge.spec import API_VERSION, BackendConfig, BackendSpec
@@ -112,14 +112,6 @@ class Progress(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
-    """What answers: a name for people, and its kind: cpu, integrated, discrete or software."""
-
-    name: str
-    kind: str = "cpu"
-
-
-@dataclass(frozen=True, slots=True)
 class Memory:
     """The device's memory in bytes: all of it, and what a model may take; 0 where nobody tells."""
 
@@ -141,6 +133,10 @@ class Backend(ABC):
     @abstractmethod
     def device(self) -> Device:
         """What answers."""
+
+    def devices(self) -> list[Device]:
+        """All that it could open here, for `forge backends`; looks without opening the others."""
+        return [self.device]
 
     @abstractmethod
     def supports(self, node: Node, specs: Mapping[str, Value]) -> bool:

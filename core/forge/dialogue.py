@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from forge import errors
@@ -37,6 +38,8 @@ class Dialogue:
         self._number = LOAD
         self._abandoned: set[int] = set()
         self._dropped = 0
+        self.heard = time.monotonic()
+        """When the worker last said something, or was last asked to work."""
 
     def begin(self, phase: str) -> int:
         """A new request's number; one that was left in the middle is given up."""
@@ -45,6 +48,7 @@ class Dialogue:
         self._number += 1
         self.unfinished = True
         self.budgets.phase = phase
+        self.heard = time.monotonic()
         return self._number
 
     def end(self, number: int) -> None:
@@ -81,6 +85,7 @@ class Dialogue:
                 raise self._failed(error) from None
             if answer is None:
                 return None
+            self.heard = time.monotonic()
             if not isinstance(answer, Hello) and answer.id in self._abandoned:
                 self._drop(answer)
             elif isinstance(answer, Failed) and answer.id in (0, number or OPEN, number or LOAD):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from forge.errors import NoBackend, TextError, UsageError
 from forge.events import Done, Event, Fallback, Ready
 from forge.gguf import GGUFFile, open_gguf
-from forge.health import Check, Health, not_installed
+from forge.health import Check, Health, Watch, not_installed
 from forge.order import order
 from forge.reply import Reply
 from forge.runner import WorkerOptions
@@ -58,7 +58,9 @@ class Engine:
         self._moved: list[Fallback] = []  # while loading, for the next reply's Done
         self._order, self._absent = order(backend, fallback_to)
         self.model = resolve(None if model is None else str(model))
-        options = WorkerOptions(str(self.model.absolute()), context, device, threads, patience)
+        asked = "" if backend in (None, "auto") else self._order[0].name
+        path = str(self.model.absolute())
+        options = WorkerOptions(path, context, device, threads, patience, asked)
         self._supervisor = Supervisor(self._order, options, strict=strict)
         self.file: GGUFFile = open_gguf(self.model)
 
@@ -143,10 +145,16 @@ class Engine:
     def _health(self, spec: BackendSpec) -> Health:
         ready = self._supervisor.ready
         if ready and ready.backend == spec.name:
-            return Health(spec.name, ready.device, "ready")
+            runner = self._supervisor.runner
+            return Health(spec.name, ready.device, "ready", runner.checks if runner else ())
         if error := self._supervisor.failures.get(spec.name):
             return Health(spec.name, "", "failed", (Check("answers", False, str(error)),))
         return Health(spec.name, "", "untried")
+
+    def watch(self) -> Watch | None:
+        """What the watchdog sees now, from any thread; None while the worker has nothing to do."""
+        runner = self._supervisor.runner
+        return runner.watch if runner else None
 
     def log_tail(self) -> str:
         """The end of what the worker and its driver printed."""

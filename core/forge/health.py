@@ -21,13 +21,39 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class Device:
+    """A device: a name for people, its kind (cpu, integrated, discrete or software), and `id`.
+
+    The id is what --device takes to choose it.
+    """
+
+    name: str
+    kind: str = "cpu"
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
-    """A backend on a device, and why its status is what it is."""
+    """A backend on a device, why its status is what it is, and the devices it could open."""
 
     backend: str
     device: str
     status: Status
     checks: tuple[Check, ...] = ()
+    devices: tuple[Device, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What the watchdog sees: a worker in `phase`, whose last beat is `age_s` old.
+
+    Past `budget_s` it is killed; only time in which this process itself ran counts.
+    """
+
+    backend: str
+    phase: str
+    age_s: float
+    budget_s: float
 
 
 def not_installed(backend: str, missing: str) -> Health:

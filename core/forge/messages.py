@@ -11,7 +11,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 
 from forge.events import FinishReason
-from forge.health import Check
+from forge.health import Check, Device
 
 BLOCK_BYTES = 64 << 20
 """The most that a block of logits takes of the shared file, unless one row is larger."""
@@ -32,6 +32,7 @@ class Open(_Message, frozen=True):
     device: str | None
     threads: int | None
     options: dict[str, str]
+    asked: bool = False
 
 
 class Load(_Message, frozen=True):
@@ -89,12 +90,13 @@ class Hello(_Message, frozen=True):
 
 
 class Opened(_Message, frozen=True):
-    """The device is open; `checks` are what the backend found out about it."""
+    """The device is open; `checks` are what the backend found out, `devices` what it could open."""
 
     id: Count
     device: str
     kind: str
     checks: list[Check] = []
+    devices: list[Device] = []
 
 
 class Beat(_Message, frozen=True):

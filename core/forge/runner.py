@@ -16,7 +16,7 @@ from forge.channel import Channel
 from forge.dialogue import LOAD, OPEN, Dialogue
 from forge.errors import BackendLost
 from forge.events import Event, FinishReason, Loading, Prefill, Ready, Token
-from forge.health import Check
+from forge.health import Check, Watch
 from forge.messages import (
     BLOCK_BYTES,
     Beat,
@@ -42,7 +42,8 @@ from forge.spec import BackendSpec
 class WorkerOptions:
     """What every worker of an engine is started with.
 
-    patience multiplies every budget; `seconds` are the budgets by phase, and `command` is what
+    device is for the backend that was `asked` for by name, if one was. patience multiplies every
+    budget; `seconds` are the budgets by phase, and `command` is what
     speaks for a backend: given three descriptors, it answers as `forge.worker` does.
     """
 
@@ -51,6 +52,7 @@ class WorkerOptions:
     device: str | None = None
     threads: int | None = None
     patience: float = 1.0
+    asked: str = ""
     seconds: Mapping[str, float] = field(default_factory=lambda: SECONDS)
     command: tuple[str, ...] = (sys.executable, "-P", "-m", "forge.worker")
 
@@ -77,11 +79,14 @@ class Runner:
         self._budgets = Budgets(options.patience, options.seconds)
         self._started = time.monotonic()
         self._device: str | None = None
+        self.checks: tuple[Check, ...] = ()
         self._channel = Channel(options.command, _environment(spec, options))
         self._dialogue = Dialogue(self._channel, self._budgets)
         try:
+            asked = spec.name == options.asked
+            device = options.device if asked or not options.asked else None
             self._dialogue.send(
-                Open(OPEN, spec.factory, options.device, options.threads, dict(spec.options))
+                Open(OPEN, spec.factory, device, options.threads, dict(spec.options), asked)
             )
             if options.model is not None:
                 self._dialogue.send(Load(LOAD, os.fsencode(options.model), options.context))
@@ -98,6 +103,14 @@ class Runner:
     def phase(self) -> str:
         """What the worker is at."""
         return self._budgets.phase
+
+    @property
+    def watch(self) -> Watch | None:
+        """What the watchdog sees; None while the worker has nothing to do."""
+        if self.ready_info and not self._dialogue.unfinished:
+            return None
+        age = time.monotonic() - self._dialogue.heard
+        return Watch(self.spec.name, self.phase, age, self._budgets.seconds())
 
     @property
     def context(self) -> int:
@@ -119,7 +132,7 @@ class Runner:
                     self._budgets.enter("open")
                     yield Loading(self.spec.name, "open")
                 case Opened(id=1) if self.phase == "open":
-                    self._device = answer.device
+                    self._device, self.checks = answer.device, tuple(answer.checks)
                     self._budgets.enter("load")
                     yield Loading(self.spec.name, "load", detail=answer.device)
                 case Beat(id=2, phase="load" | "compile" | "check") if self._device is not None:
@@ -138,14 +151,14 @@ class Runner:
                     raise self._dialogue.nonsense(answer)
         return True
 
-    def opened(self) -> tuple[str, list[Check]]:
+    def opened(self) -> Opened:
         """Without a model: wait for the device alone."""
         while True:
             match answer := self._dialogue.receive(lambda: False):
                 case Hello() if self.phase == "start":
                     self._budgets.enter("open")
                 case Opened(id=1) if self.phase == "open":
-                    return answer.device, answer.checks
+                    return answer
                 case _:
                     raise self._dialogue.nonsense(answer)
 

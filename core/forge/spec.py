@@ -62,14 +62,17 @@ class BackendSpec:
 class BackendConfig:
     """What a backend is opened with: the person's choices, and its own spec's `options`.
 
-    device: what --device says, in the backend's own words (an index, part of a name, an address);
-        None leaves the choice to the backend.
+    device: what --device says of the backend that was named, in that backend's own words (an index,
+        part of a name, an address); None leaves the choice to the backend.
     threads: how many CPU threads it may use; None is all that the process may run on.
+    asked: the person named this backend. Unasked, one that would run on a device that is none, such
+        as a CPU in the guise of a GPU, is rather unavailable.
     """
 
     device: str | None = None
     threads: int | None = None
     options: Mapping[str, str] = field(default_factory=dict[str, str])
+    asked: bool = False
 
 
 def _word(value: object) -> bool:

@@ -31,7 +31,7 @@ def _open(spec: BackendSpec, options: WorkerOptions) -> Health:
     runner: Runner | None = None
     try:
         runner = Runner(spec, options)
-        device, checks = runner.opened()
+        opened = runner.opened()
     except BackendError as error:
         seconds = time.monotonic() - started
         found = Check("open", False, str(error), seconds=round(seconds, 3))
@@ -40,4 +40,4 @@ def _open(spec: BackendSpec, options: WorkerOptions) -> Health:
     finally:
         if runner:
             runner.close()
-    return Health(spec.name, device, "ready", tuple(checks))
+    return Health(spec.name, opened.device, "ready", tuple(opened.checks), tuple(opened.devices))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from forge import BackendSpec, Engine, list_backends
+from forge import BackendSpec, Engine, Token, list_backends
 from forge.errors import NoBackend
 
 from .conftest import CPU, GREEDY, done, third
@@ -57,6 +57,22 @@ def test_a_survey_opens_each_backend_and_tells_unavailable_from_failed():
     assert found[1].checks[0].detail == "BackendLost in open"
     assert found[3].device == "Third 0"
     assert [check.advice for check in found[3].checks] == ["keep it so"]
+    assert [device.id for device in found[3].devices] == ["0", "1"]
+
+
+def test_the_watchdog_tells_what_it_waits_for_while_there_is_work(model):
+    with Engine(model, backend=third(), fallback_to=[]) as engine:
+        assert engine.watch() is None
+        seen = [engine.watch() for _ in engine.load()]
+        assert [watch.phase for watch in seen[:2]] == ["open", "load"]
+        assert engine.watch() is None
+        assert engine.health()[0].checks[0].detail == "imaginary"
+        for event in engine.generate([60, 61], GREEDY, max_tokens=3, stop_ids=()):
+            watch = engine.watch()
+            if isinstance(event, Token):
+                assert (watch.backend, watch.phase) == ("third", "decode")
+                assert 0 <= watch.age_s < watch.budget_s
+        assert engine.watch() is None
 
 
 def test_a_survey_of_nothing_in_particular_is_of_all_that_is_installed():

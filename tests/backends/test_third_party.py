@@ -1,9 +1,13 @@
 """A backend that nobody here wrote: found, converted for, checked, replaced when it fails."""
 
+from dataclasses import replace
+
 import pytest
 
 from forge import Engine, SamplingParams
-from forge.errors import BackendUnsupported
+from forge.errors import BackendUnsupported, NoBackend
+from forge.gguf import open_gguf
+from forge.models import build_graph
 from forge.testing import write_tiny
 
 from .conftest import GREEDY, done, third
@@ -41,7 +45,7 @@ def test_it_answers_as_the_cpu_does_from_candidates_and_in_batches(
     open_engine, undisturbed, params
 ):
     engine = open_engine(third(), device="7")
-    assert (engine.backend, engine.device) == ("third", "Third 7")
+    assert (engine.backend, engine.device) == ("third", "Third 7 as asked")
     reply = done(engine.generate(PROMPT, params, max_tokens=11, stop_ids=()))
     assert (reply.backend, reply.fallbacks) == ("third", ())
     assert reply.tokens == undisturbed[params].tokens
@@ -51,7 +55,9 @@ def test_weights_of_a_type_that_it_lacks_are_converted_and_the_person_is_told(tm
     model = write_tiny(tmp_path / "q.gguf", quant="q4_0", tokenizer="bytes")
     with Engine.open(model, backend=third()) as engine:
         (note,) = engine.ready.notes
-        assert note == "16 weights converted from Q4_0 to F16: Third 0 has no kernel for them"
+        assert note == (
+            "16 weights converted from Q4_0 to F16: Third 0 as asked has no kernel for them"
+        )
         assert done(engine.generate(PROMPT, GREEDY, max_tokens=3)).backend == "third"
 
 
@@ -79,7 +85,7 @@ def test_an_op_that_is_five_percent_off_is_found_before_the_first_token(open_eng
     engine = open_engine(third(BUG=op))
     assert engine.backend == "cpu"
     (failed, _) = engine.health()
-    assert f"Third 0 computes {op}" in failed.checks[0].detail
+    assert f"Third 0 as asked computes {op}" in failed.checks[0].detail
 
 
 def test_a_cache_that_keeps_whole_blocks_gives_the_same_second_turn(open_engine):
@@ -108,6 +114,39 @@ def test_a_stop_string_ends_a_batch_early_and_what_was_computed_past_it_is_forgo
     longer = done(engine.generate(PROMPT, GREEDY, max_tokens=11, stop_ids=()))
     assert longer.tokens == tokens
     assert "decoded 2 of 10" in engine.log_tail()
+
+
+def test_the_memory_that_a_model_needs_is_that_of_its_converted_weights(tmp_path):
+    model = write_tiny(tmp_path / "q.gguf", quant="q4_0", tokenizer="bytes", context=512)
+    with open_gguf(model) as file:
+        graph = build_graph(file)
+    in_the_file = sum(w.bytes for w in graph.distinct_weights()) + graph.state_bytes()
+    with (
+        Engine(model, backend=third(FREE=str(in_the_file)), fallback_to=[]) as engine,
+        pytest.raises(NoBackend, match=r"has \d+ MiB free, and .* needs \d+ MiB"),
+    ):
+        list(engine.load())
+
+
+@pytest.mark.parametrize(
+    ("term", "words"),
+    [
+        ("keep", "kept 1 tokens where it was told to keep 0"),
+        ("rows", "returned 16 rows of logits, not 0"),
+    ],
+)
+def test_a_breach_of_the_contract_is_the_backends_fault(open_engine, undisturbed, term, words):
+    engine = open_engine(third(BREACH=term), patience=1)
+    reply = done(engine.generate([*PROMPT], GREEDY, max_tokens=11, stop_ids=()))
+    assert words in reply.fallbacks[0].reason
+    assert reply.tokens == undisturbed[GREEDY].tokens
+
+
+def test_a_device_is_chosen_of_the_backend_that_was_named_and_of_no_other(open_engine):
+    failing = third(FAULT="BackendLost@open")
+    named = replace(third(), name="other")
+    engine = open_engine(failing, device="7", fallback_to=[named])
+    assert (engine.backend, engine.device) == ("other", "Third 0")
 
 
 def test_strict_says_which_backend_failed_and_how(open_engine):

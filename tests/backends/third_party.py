@@ -1,7 +1,8 @@
 """A third party's backend, as its author would write it: numpy and `forge.backend`, nothing else.
 
 It takes F16 and F32 weights only, its cache forgets whole blocks, and it samples several tokens a
-submission from the largest logits. FAULT=kind@place:time raises there; BUG=op computes it wrongly.
+submission from the largest logits. FAULT=kind@place:time raises there; BUG=op computes it wrongly;
+BREACH=term breaks that term of the contract; FREE=bytes is what its device has left.
 """
 
 from __future__ import annotations
@@ -59,7 +60,11 @@ class ThirdBackend(Backend):
 
     @property
     def device(self) -> Device:
-        return Device(f"Third {self.config.device or 0}", "software")
+        asked = " as asked" if self.config.asked else ""
+        return Device(f"Third {self.config.device or 0}{asked}", "software")
+
+    def devices(self) -> list[Device]:
+        return [Device(f"Third {n}", "software", str(n)) for n in range(2)]
 
     def supports(self, node: Node, specs: Mapping[str, Value]) -> bool:
         passing("supports")
@@ -75,7 +80,7 @@ class ThirdBackend(Backend):
 
     def memory(self) -> Memory:
         passing("memory")
-        return Memory(1 << 33, 1 << 32)
+        return Memory(1 << 33, int(os.environ.get("FREE", 1 << 32)))
 
     def checks(self) -> list[Check]:
         passing("checks")
@@ -107,6 +112,7 @@ class ThirdExecutable(Executable):
         passing("run")
         values: dict[str, Array] = {n: w.astype("f4") for n, w in self._weights.items()}
         values |= {**self._state, **inputs, "positions": positions, "slots": slots}
+        rows = "all" if os.environ.get("BREACH") == "rows" else rows
         values["rows"] = row_indices(rows, len(positions))
         for node in self._graph.nodes:
             arguments = [values[name] for name in node.inputs]
@@ -121,7 +127,7 @@ class ThirdExecutable(Executable):
         for state in self._state.values():
             state[slot, :, kept:] = np.nan
         print(f"kept {kept} of {count}", flush=True)  # noqa: T201  # the worker's log
-        return kept
+        return kept if os.environ.get("BREACH") != "keep" else count + 1
 
     def decode(
         self, token: int, start: int, count: int, sampler: Sampler, slot: int = 0

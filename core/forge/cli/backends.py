@@ -31,6 +31,9 @@ def run(args: argparse.Namespace) -> int:
             mark = "ok" if check.ok else "--"
             advice = f" -> {check.advice}" if check.advice else ""
             print(f"{'':12} {mark} {check.name}: {check.detail}{advice}")
+        if len(health.devices) > 1:
+            for device in health.devices:
+                print(f"{'':12} device {device.id}: {device.name} ({device.kind})")
     for plugin in plugins.broken():
         print(f"{plugin.name:12} {'broken':12} plugin of {plugin.distribution}: {plugin.problem}")
     return 0

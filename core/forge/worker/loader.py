@@ -24,7 +24,7 @@ _MIB = 1 << 20
 def open_backend(request: Open) -> Backend:
     """Import the factory and call it; what it lacks becomes BackendUnavailable."""
     module, _, name = request.factory.partition(":")
-    config = BackendConfig(request.device, request.threads, request.options)
+    config = BackendConfig(request.device, request.threads, request.options, request.asked)
     try:
         factory = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
@@ -37,8 +37,7 @@ def open_backend(request: Open) -> Backend:
 
 def load_model(backend: Backend, file: GGUFFile, request: Load, beat: Beat) -> LoadedModel:
     """Graph, conversions, weights and kernels, then the known-answer check."""
-    context = _context_that_fits(backend, file, request.context)
-    graph, notes = convert(build_graph(file, context=context), backend)
+    context, graph, notes = _graph_that_fits(backend, file, request.context)
     trained = Hyperparameters(file).context
     if request.context is None and trained is not None and context < trained:
         notes.append(f"the context is {context} of the model's {trained} tokens: -c asks for more")
@@ -52,15 +51,20 @@ def load_model(backend: Backend, file: GGUFFile, request: Load, beat: Beat) -> L
     return LoadedModel(executable, context, notes)
 
 
-def _context_that_fits(backend: Backend, file: GGUFFile, asked: int | None) -> int:
-    """The context that was asked for, else the default's largest half that the device holds."""
+def _graph_that_fits(
+    backend: Backend, file: GGUFFile, asked: int | None
+) -> tuple[int, Graph, list[str]]:
+    """The context that was asked for, else the default's largest half that the device holds.
+
+    Judged by the graph that will be loaded: converted weights may be four times as large.
+    """
     context = context_length(Hyperparameters(file), asked)
-    free = backend.memory().free
+    memory = backend.memory()
     while True:
-        graph: Graph = build_graph(file, context=context)
-        needed = backend.required(graph)
-        if not free or needed <= free:
-            return context
+        graph, notes = convert(build_graph(file, context=context), backend)
+        needed, free = backend.required(graph), memory.free
+        if not memory.total or needed <= free:
+            return context, graph, notes
         if asked is not None or context // 2 < SMALLEST_CONTEXT:
             raise BackendOutOfMemory(
                 f"{backend.device.name} has {free / _MIB:,.0f} MiB free, and {file.path} with a "

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from forge.backend import Array, Executable, Rows
+from forge.backend import Array, Executable, Rows, row_indices
 from forge.errors import BackendWrong, ContextOverflow, UsageError
 from forge.events import FinishReason
 from forge.messages import BLOCK_BYTES
@@ -47,6 +47,8 @@ class LoadedModel:
         """Keep what the cache shares with `tokens`; at least the last one is computed again."""
         shared = _shared(self.cached, tokens[:-1])
         kept = self.executable.keep(0, shared)
+        if not 0 <= kept <= shared:
+            raise BackendWrong(f"the backend kept {kept} tokens where it was told to keep {shared}")
         self.cached = self.cached[:kept]
         return kept
 
@@ -76,7 +78,11 @@ class LoadedModel:
         (name,), (output,) = self.executable.inputs, self.executable.outputs
         ids = np.array(tokens, np.int32)
         positions = np.arange(start, start + len(ids), dtype=np.int32)
-        return self.executable.run({name: ids}, positions, np.zeros_like(ids), rows)[output]
+        out = self.executable.run({name: ids}, positions, np.zeros_like(ids), rows)[output]
+        wanted = len(row_indices(rows, len(ids)))
+        if len(out) != wanted:
+            raise BackendWrong(f"the backend returned {len(out)} rows of logits, not {wanted}")
+        return out
 
     def decode(
         self, tokens: Sequence[int], first: int, count: int, sampler: Sampler
@@ -110,7 +116,7 @@ class LoadedModel:
         stops: Sequence[int],
         sampler: Sampler,
         beat: Callable[[int], None],
-    ) -> Iterator[int | FinishReason]:
+    ) -> Generator[int | FinishReason, None, None]:
         """The reply's tokens, then why it ended. Stop tokens are not part of it."""
         logits = np.empty((0, 0), np.float32)
         for done, rows in self.prefill(tokens):

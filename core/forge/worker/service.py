@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Iterator
+from contextlib import closing
 from typing import cast, get_args
 
 import numpy as np
 
 from forge import errors
 from forge.backend import Backend
+from forge.events import FinishReason
 from forge.gguf import GGUFFile, open_gguf
 from forge.messages import (
     Beat,
@@ -69,7 +71,8 @@ class Service:
                 self._backend = open_backend(request)
                 device = self._backend.device
                 checks = self._backend.checks()
-                self._link.send(Opened(request.id, device.name, device.kind, checks))
+                devices = self._backend.devices()
+                self._link.send(Opened(request.id, device.name, device.kind, checks, devices))
             case Load():
                 self._load(request)
             case Generate():
@@ -117,15 +120,18 @@ class Service:
             sampler,
             lambda done: self._beat_or_stop(request.id, done, total),
         )
+        reason: FinishReason = "length"
         try:
-            for token in reply:
-                if isinstance(token, str):
-                    self._link.send(Finished(request.id, token))
-                    return
-                self._link.send(Tokens(request.id, [token]))
-                self._stop_if_cancelled(request.id)
+            with closing(reply):  # what the device has in flight ends before the request does
+                for token in reply:
+                    if isinstance(token, str):
+                        reason = token
+                        break
+                    self._link.send(Tokens(request.id, [token]))
+                    self._stop_if_cancelled(request.id)
         except _Cancelled:
-            self._link.send(Finished(request.id, "cancelled"))
+            reason = "cancelled"
+        self._link.send(Finished(request.id, reason))
 
     def _beat_or_stop(self, number: int, done: int, total: int) -> None:
         self._link.send(Beat(number, "prefill", done, total))

@@ -8,19 +8,30 @@
       keep(slot, count)                    -> how much of a cached prefix is left
       decode(token, start, count, sampler) -> token ids (optional)
 
-A worker has one thread, and every call comes from it. Whatever fails raises an error of
-`forge.errors`; whatever takes long calls `progress` after each piece of finished work.
+A worker has one thread, and every call comes from it. Whatever takes long calls `progress` after
+each piece of finished work: a worker without a beat for its phase's budget (`forge.budgets`) is
+killed, so nothing may wait without a time limit of its own. Whatever fails raises
+
+    BackendUnavailable   no driver, no device, or not this one: with advice
+    BackendUnsupported   an op, type or size that it lacks, named at compile
+    BackendOutOfMemory   no room on the device
+    BackendHung          a wait reached its own limit: name the last finished layer
+    BackendLost          the device is lost
+    BackendWrong         NaN, constant or wrong numbers
+    BackendError         anything else, as is every exception that is none of forge's
+
+and the reply goes on with the next backend, which says to the person what this one said.
+
+The module that registers the plugin runs in the host: it imports `hookimpl` and `BackendSpec` from
+`forge`, which costs nothing, and leaves this module (and numpy) to the worker.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Literal, Protocol, TypeAlias
 
 from forge import reference
 from forge.errors import (
@@ -32,18 +43,28 @@ from forge.errors import (
     BackendUnsupported,
     BackendWrong,
 )
-from forge.graph import Graph, Node, Op, StateSpec, TensorSpec, Value, WeightSpec
-from forge.health import Check, Health
+from forge.executable import Array, Executable, Rows, row_indices
+from forge.graph import (
+    SIGNATURES,
+    Attr,
+    Graph,
+    Node,
+    Op,
+    StateSpec,
+    TensorSpec,
+    Value,
+    WeightSpec,
+)
+from forge.health import Check
 from forge.hookspecs import hookimpl
+from forge.sampling import Sampler, SamplingParams
 from forge.spec import API_VERSION, BackendConfig, BackendSpec
 from forge.weights import Weight
-
-if TYPE_CHECKING:
-    from forge.sampling import Sampler
 
 __all__ = [
     "API_VERSION",
     "Array",
+    "Attr",
     "Backend",
     "BackendConfig",
     "BackendError",
@@ -58,33 +79,36 @@ __all__ = [
     "Device",
     "Executable",
     "Graph",
-    "Health",
     "Memory",
     "Node",
     "Op",
     "Phase",
     "Progress",
     "Rows",
+    "Sampler",
+    "SamplingParams",
     "StateSpec",
     "TensorSpec",
     "Value",
     "Weight",
     "WeightSpec",
+    "attributes",
     "hookimpl",
     "reference",
     "row_indices",
 ]
 
-Array: TypeAlias = NDArray[Any]
 Phase: TypeAlias = Literal["load", "compile"]
-Rows: TypeAlias = Literal["none", "last", "all"] | Sequence[int]
 
 
 class Progress(Protocol):
     """Told after each piece of finished work: a tensor uploaded, a kernel compiled. A beat."""
 
     def __call__(self, phase: Phase, done: int, total: int, detail: str = "") -> None:
-        """`done` of `total` pieces are finished; `detail` names the last one."""
+        """`done` of `total` pieces are finished; `detail` names the last one.
+
+        The phases may come in any order and take turns; a large tensor may be several pieces.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,80 +121,18 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The device's memory in bytes; 0 where it does not tell."""
+    """The device's memory in bytes: all of it, and what a model may take; 0 where nobody tells."""
 
     total: int
     free: int
 
 
-class Executable(ABC):
-    """A compiled graph with its weights on the device and its state (the KV cache)."""
-
-    chunk: int = 512
-    """The most tokens that one run takes; a longer prompt comes in several."""
-
-    @abstractmethod
-    def run(
-        self, inputs: Mapping[str, Array], positions: Array, slots: Array, rows: Rows
-    ) -> dict[str, Array]:
-        """Compute T tokens (T ≤ chunk) and append them to the state.
-
-        inputs: the graph's tokens i32 [T] or hidden state f32 [T, n], by name.
-        positions, slots: i32 [T]; a token's place in its sequence, and its sequence.
-        rows: which of the T rows of the outputs are wanted; "none" returns [0, n].
-        Returns the outputs f32 [R, n] by name, owned by the caller.
-        """
-
-    def keep(self, slot: int, count: int) -> int:
-        """Forget all of a slot's state but the first `count` tokens; how many could be kept.
-
-        A sliding window's ring or a recurrent state may keep fewer, down to 0.
-        """
-        del slot
-        return count
-
-    def decode(
-        self, token: int, start: int, count: int, sampler: Sampler, slot: int = 0
-    ) -> Iterator[int]:
-        """Feed `token` at position `start`, yield the next one, feed it, … `count` times.
-
-        Override it to sample on the device, to replay a recorded step, or to submit several tokens
-        at once. A caller may stop at any point: state past what it took is undone by `keep`.
-        """
-        (output,) = self.outputs
-        (name,) = self.inputs
-        where = np.array([slot], np.int32)
-        for position in range(start, start + count):
-            step = self.run(
-                {name: np.array([token], np.int32)}, np.array([position], np.int32), where, "last"
-            )
-            token = sampler.sample(step[output][0], position + 1)
-            sampler.accept(token)
-            yield token
-
-    @property
-    @abstractmethod
-    def graph(self) -> Graph:
-        """The graph it was compiled from."""
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """The graph's inputs that `run` takes in its mapping."""
-        bound = ("positions", "slots", "rows")
-        return tuple(name for name in self.graph.inputs if name not in bound)
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """The names of what `run` returns."""
-        return self.graph.outputs
-
-    def close(self) -> None:
-        """Give back what the device holds; called once more does nothing."""
-        return
-
-
 class Backend(ABC):
-    """One device. The constructor opens it, or raises BackendUnavailable with advice."""
+    """One device. The constructor opens it, or raises BackendUnavailable with advice.
+
+    `compile` is called several times: small graphs of one node, with a right answer that is known,
+    follow the model and live beside it.
+    """
 
     def __init__(self, config: BackendConfig) -> None:
         self.config = config
@@ -184,17 +146,26 @@ class Backend(ABC):
     def supports(self, node: Node, specs: Mapping[str, Value]) -> bool:
         """Whether this backend computes the node; `specs` has every value of its graph by name.
 
-        A no to a weight's type makes forge ask again with the weight converted to F16 or F32.
+        A no to a weight's type makes forge ask again with the weight converted to F16 or F32. The
+        node's attributes with their defaults: `attributes(node)`.
         """
 
     @abstractmethod
     def compile(
         self, graph: Graph, weights: Mapping[str, Weight], progress: Progress
     ) -> Executable:
-        """Load the weights and make the graph ready to run."""
+        """Load the weights and make the graph ready to run.
+
+        Weights may be parts of one tensor, or one tensor under two names: the graph's
+        `distinct_weights()` has each once. `weight.raw()` is a view of the mapped file, and
+        `weight.release()` gives its pages back when the device has a copy.
+        """
 
     def required(self, graph: Graph) -> int:
-        """Bytes that the graph needs on the device: weights, state and activations."""
+        """Bytes that the graph needs on the device: weights, state and activations.
+
+        Compared with `memory().free` before anything is loaded, to choose the context or to say no.
+        """
         return sum(w.bytes for w in graph.distinct_weights()) + graph.state_bytes()
 
     def memory(self) -> Memory:
@@ -202,7 +173,7 @@ class Backend(ABC):
         return Memory(0, 0)
 
     def checks(self) -> list[Check]:
-        """What the backend found out about its driver and device."""
+        """What the backend found out about its driver and its devices, for `forge backends`."""
         return []
 
     def close(self) -> None:
@@ -210,9 +181,6 @@ class Backend(ABC):
         return
 
 
-def row_indices(rows: Rows, tokens: int) -> Array:
-    """The indices that `rows` means for a run of `tokens` tokens, as i32."""
-    if isinstance(rows, str):
-        start = {"none": tokens, "last": tokens - 1, "all": 0}[rows]
-        return np.arange(start, tokens, dtype=np.int32)
-    return np.asarray(rows, np.int32)
+def attributes(node: Node) -> dict[str, Attr]:
+    """The node's attributes, with the defaults of those that it does not name."""
+    return {**SIGNATURES[node.op].defaults, **node.attrs}

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forge.errors import NoBackend, TextError, UsageError
-from forge.events import Done, Event, Fallback, Ready, Text, Timings, Token
+from forge.events import Done, Event, Fallback, Ready
 from forge.gguf import GGUFFile, open_gguf
-from forge.plugins import Plugins, missing
+from forge.health import Check, Health, not_installed
+from forge.order import order
+from forge.reply import Reply
 from forge.runner import WorkerOptions
 from forge.sampling import SamplingParams, StopMatcher
 from forge.spec import BackendSpec
 from forge.store import resolve
-from forge.supervisor import Supervisor, placements
-from forge.tokenizer import StreamDecoder, Tokenizer
+from forge.supervisor import Supervisor
+from forge.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from typing import Self
 
     from forge.session import Session
     from forge.template import ChatTemplate
+
+_MOST = 2**31 - 1
+"""Tokens of a reply: no limit but the context's."""
 
 
 class Engine:
@@ -53,10 +56,11 @@ class Engine:
         if not patience > 0:
             raise UsageError(f"a patience of {patience}: give a positive factor")
         self._moved: list[Fallback] = []  # while loading, for the next reply's Done
+        self._order, self._absent = order(backend, fallback_to)
         self.model = resolve(None if model is None else str(model))
-        self.file: GGUFFile = open_gguf(self.model)
         options = WorkerOptions(str(self.model.absolute()), context, device, threads, patience)
-        self._supervisor = Supervisor(_order(backend, fallback_to), options, strict=strict)
+        self._supervisor = Supervisor(self._order, options, strict=strict)
+        self.file: GGUFFile = open_gguf(self.model)
 
     @classmethod
     def open(cls, model: str | Path | None = None, **choices: Any) -> Self:
@@ -128,11 +132,37 @@ class Engine:
         """The process id of the worker that holds the model."""
         return self._supervisor.runner.pid if self._supervisor.runner else None
 
-    def chat(self, system: str | None = None) -> Session:
-        """A conversation, with a system prompt if given."""
+    def health(self) -> list[Health]:
+        """What it knows of its backends, in the order they are tried; nothing is started for it.
+
+        `forge.list_backends` opens each one to see.
+        """
+        found = [self._health(spec) for spec in self._order]
+        return found + [not_installed(name, advice) for name, advice in self._absent.items()]
+
+    def _health(self, spec: BackendSpec) -> Health:
+        ready = self._supervisor.ready
+        if ready and ready.backend == spec.name:
+            return Health(spec.name, ready.device, "ready")
+        if error := self._supervisor.failures.get(spec.name):
+            return Health(spec.name, "", "failed", (Check("answers", False, str(error)),))
+        return Health(spec.name, "", "untried")
+
+    def log_tail(self) -> str:
+        """The end of what the worker and its driver printed."""
+        runner = self._supervisor.runner
+        return runner.log_tail() if runner else ""
+
+    def chat(
+        self,
+        system: str | None = None,
+        messages: Sequence[Mapping[str, str]] = (),
+        **variables: Any,
+    ) -> Session:
+        """A conversation: with a system prompt, going on from earlier messages; see `Session`."""
         from forge.session import Session
 
-        return Session(self, system)
+        return Session(self, system, messages, **variables)
 
     def generate(
         self,
@@ -151,58 +181,19 @@ class Engine:
         stop_ids: tokens that end the reply, by default the model's own; not part of it either.
         reuse: False computes the prompt anew, whatever the cache holds.
         """
-        if not tokens:
-            raise UsageError("the prompt is empty: give at least one token")
+        self._check(tokens)
         if max_tokens is not None and max_tokens < 1:
             raise UsageError(f"a reply of {max_tokens} tokens: ask for at least 1")
-        size = self.tokenizer.size
-        if not all(0 <= token < size for token in tokens):
-            wrong = next(token for token in tokens if not 0 <= token < size)
-            raise UsageError(f"token {wrong} is not in the vocabulary, 0 to {size - 1}")
-        yield from self._generate(
+        reply = Reply(self.tokenizer, StopMatcher(stop) if stop else None)
+        reply.fallbacks, self._moved = self._moved, []
+        events = self._supervisor.generate(
             list(tokens),
             (params or SamplingParams()).resolved(),
             _MOST if max_tokens is None else max_tokens,
-            StopMatcher(stop) if stop else None,
             sorted(self.tokenizer.stop_ids if stop_ids is None else stop_ids),
-            reuse,
+            reuse=reuse,
         )
-
-    def _generate(
-        self,
-        tokens: list[int],
-        params: SamplingParams,
-        count: int,
-        matcher: StopMatcher | None,
-        stop_ids: Sequence[int],
-        reuse: bool,
-    ) -> Generator[Event, None, None]:
-        reply = _Reply(self.tokenizer.decoder() if self.tokenizer.has_text else _Ids(), matcher)
-        started = time.monotonic()
-        first: float | None = None
-        fallbacks, self._moved = self._moved, []
-        events = self._supervisor.generate(tokens, params, count, stop_ids, reuse=reuse)
-        try:
-            while True:
-                try:
-                    event = next(events)
-                except StopIteration as end:
-                    reason = end.value
-                    break
-                yield event
-                if isinstance(event, Fallback):
-                    fallbacks.append(event)
-                if isinstance(event, Token):
-                    first = first or time.monotonic()
-                    if text := reply.add(event.id):
-                        yield Text(text)
-                    if reply.stopped:
-                        reason = "stop"
-                        break
-        finally:
-            events.close()
-        if text := reply.finish():
-            yield Text(text)
+        reason = yield from reply.follow(events)
         ready = self._supervisor.ready
         yield Done(
             tokens=tuple(reply.tokens),
@@ -210,25 +201,9 @@ class Engine:
             finish_reason=reason,
             backend=ready.backend if ready else "",
             device=ready.device if ready else "",
-            fallbacks=tuple(fallbacks),
-            timings=self._timings(started, first),
+            fallbacks=tuple(reply.fallbacks),
+            timings=reply.timings(self._supervisor.runner),
             text=reply.text,
-        )
-
-    def _timings(self, started: float, first: float | None) -> Timings:
-        runner = self._supervisor.runner
-        if runner is None or runner.ready_info is None:
-            return Timings(first_token_s=first and first - started)
-        pace = runner.pace
-        return Timings(
-            load_s=runner.ready_info.load_s,
-            first_token_s=first and first - started,
-            prefill_tok_s=pace.first and pace.prefilled / max(1e-9, pace.first - pace.asked),
-            decode_tok_s=(
-                pace.decoded / max(1e-9, pace.last - pace.first)
-                if pace.decoded and pace.first and pace.last
-                else None
-            ),
         )
 
     def logits(self, tokens: Sequence[int]) -> NDArray[np.float32]:
@@ -240,12 +215,16 @@ class Engine:
 
     def logit_blocks(self, tokens: Sequence[int]) -> Iterator[NDArray[np.float32]]:
         """The same in blocks of rows, for texts whose logits would not fit in memory."""
-        if not tokens:
-            raise UsageError("logits of no tokens: give at least one")
-        size = self.tokenizer.size
-        if not all(0 <= token < size for token in tokens):
-            raise UsageError(f"a token is not in the vocabulary, 0 to {size - 1}")
+        self._check(tokens)
         return self._supervisor.logits(tokens)
+
+    def _check(self, tokens: Sequence[int]) -> None:
+        if not tokens:
+            raise UsageError("the prompt is empty: give at least one token")
+        size = self.tokenizer.size
+        wrong = next((token for token in tokens if not 0 <= token < size), None)
+        if wrong is not None:
+            raise UsageError(f"token {wrong} is not in the vocabulary, 0 to {size - 1}")
 
     def cancel(self) -> bool:
         """Stop the reply in progress: it ends with a Done whose reason is `cancelled`.
@@ -262,72 +241,5 @@ class Engine:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
-
-
-_MOST = 2**31 - 1
-"""No limit but the context's."""
-
-
-class _Ids:
-    """The text of a model without a vocabulary: its ids, as --tokens takes them."""
-
-    def __init__(self) -> None:
-        self._comma = ""
-
-    def push(self, token: int) -> str:
-        text, self._comma = f"{self._comma}{token}", ","
-        return text
-
-    def finish(self) -> str:
-        return ""
-
-
-class _Reply:
-    """A reply's tokens and the text they make, up to a stop string."""
-
-    def __init__(self, decoder: StreamDecoder | _Ids, matcher: StopMatcher | None) -> None:
-        self._decoder, self._matcher = decoder, matcher
-        self.tokens: list[int] = []
-        self.text = ""
-        self.stopped = False
-
-    def add(self, token: int) -> str:
-        self.tokens.append(token)
-        return self._pass_on(self._decoder.push(token))
-
-    def finish(self) -> str:
-        if self.stopped:
-            return ""
-        rest = self._pass_on(self._decoder.finish())
-        if self._matcher and not self.stopped:
-            held = self._matcher.finish()
-            self.text += held
-            rest += held
-        return rest
-
-    def _pass_on(self, piece: str) -> str:
-        if self._matcher and piece:
-            piece, self.stopped = self._matcher.push(piece)
-        self.text += piece
-        return piece
-
-
-def _order(
-    backend: str | BackendSpec | None, fallback_to: Sequence[BackendSpec] | None
-) -> list[BackendSpec]:
-    """The backends to try, in order."""
-    plugins = Plugins()
-    known = plugins.backends() if fallback_to is None else list(fallback_to)
-    absent: Mapping[str, str] = {spec.name: missing(spec) for spec in known}
-    if isinstance(backend, BackendSpec):
-        return [backend, *placements([s for s in known if s.name != backend.name], None, absent)]
-    if backend in (None, "auto"):
-        return placements(known, None, absent)
-    return placements(known, plugins.backend(str(backend)), absent)

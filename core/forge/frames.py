@@ -9,8 +9,10 @@ import msgspec
 
 M = TypeVar("M")
 
-LARGEST = 64 << 20
-"""Bytes in a frame: millions of token ids. More can only be noise."""
+REQUEST_BYTES = 64 << 20
+"""The most in a request: millions of token ids."""
+ANSWER_BYTES = 1 << 20
+"""The most in an answer: names, notes and the checks of a device. More can only be noise."""
 
 _LENGTH = struct.Struct("<I")
 
@@ -19,20 +21,26 @@ class BadFrame(Exception):
     """The bytes are no message."""
 
 
-def frame(message: msgspec.Struct) -> bytes:
+def frame(message: msgspec.Struct, largest: int = REQUEST_BYTES) -> bytes:
     """One message with its length."""
     body = msgspec.msgpack.encode(message)
-    if len(body) > LARGEST:
-        raise BadFrame(f"a message of {len(body)} bytes, the most is {LARGEST}")
+    if len(body) > largest:
+        raise BadFrame(f"a message of {len(body)} bytes, the most is {largest}")
     return _LENGTH.pack(len(body)) + body
 
 
 class Assembler(Generic[M]):
     """Collects bytes as they come and takes whole messages off."""
 
-    def __init__(self, kind: object) -> None:
+    def __init__(self, kind: object, largest: int = REQUEST_BYTES) -> None:
         self._decoder: msgspec.msgpack.Decoder[M] = msgspec.msgpack.Decoder(kind)
+        self._largest = largest
         self._bytes = bytearray()
+
+    @property
+    def pending(self) -> int:
+        """Bytes that wait to be taken off."""
+        return len(self._bytes)
 
     def feed(self, data: bytes) -> None:
         """Add what was read."""
@@ -43,7 +51,7 @@ class Assembler(Generic[M]):
         if len(self._bytes) < _LENGTH.size:
             return None
         (length,) = _LENGTH.unpack_from(self._bytes)
-        if length > LARGEST:
+        if length > self._largest:
             raise BadFrame(f"a frame of {length} bytes")
         end = _LENGTH.size + length
         if len(self._bytes) < end:
@@ -52,5 +60,5 @@ class Assembler(Generic[M]):
         del self._bytes[:end]
         try:
             return self._decoder.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadFrame(str(error)) from None

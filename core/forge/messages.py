@@ -6,15 +6,21 @@ be told apart and dropped.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
 from forge.events import FinishReason
 from forge.health import Check
 
+BLOCK_BYTES = 64 << 20
+"""The most that a block of logits takes of the shared file, unless one row is larger."""
 
-class _Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+Phase: TypeAlias = Literal["load", "compile", "check", "prefill"]
+
+
+class _Message(msgspec.Struct, frozen=True, tag=True, array_like=True, forbid_unknown_fields=True):
     """A compact tagged array on the wire."""
 
 
@@ -29,10 +35,13 @@ class Open(_Message, frozen=True):
 
 
 class Load(_Message, frozen=True):
-    """Map the model's file, build its graph, compile it and check known answers."""
+    """Map the model's file, build its graph, compile it and check known answers.
+
+    The path is bytes: file names need not be UTF-8.
+    """
 
     id: int
-    model: str
+    model: bytes
     context: int | None
 
 
@@ -82,64 +91,64 @@ class Hello(_Message, frozen=True):
 class Opened(_Message, frozen=True):
     """The device is open; `checks` are what the backend found out about it."""
 
-    id: int
+    id: Count
     device: str
     kind: str
     checks: list[Check] = []
 
 
 class Beat(_Message, frozen=True):
-    """A piece of work is finished."""
+    """A piece of work is finished; with `done` 0, a phase begins."""
 
-    id: int
-    phase: str
-    done: int
-    total: int
+    id: Count
+    phase: Phase
+    done: Count
+    total: Count
     detail: str = ""
 
 
 class Loaded(_Message, frozen=True):
     """The model is ready; `notes` are worth telling the person."""
 
-    id: int
-    context: int
-    vocabulary: int
+    id: Count
+    context: Count
+    vocabulary: Annotated[int, msgspec.Meta(ge=1, le=BLOCK_BYTES // 4)]
     notes: list[str]
 
 
 class Started(_Message, frozen=True):
     """Generation begins with `kept` tokens of the prompt already in the cache."""
 
-    id: int
-    kept: int
+    id: Count
+    kept: Count
 
 
 class Tokens(_Message, frozen=True):
     """The reply's next tokens."""
 
-    id: int
-    ids: list[int]
+    id: Count
+    ids: Annotated[list[Count], msgspec.Meta(min_length=1)]
 
 
 class Block(_Message, frozen=True):
     """Rows start..start + count of the logits, f32 [count, vocabulary], lie in the shared file."""
 
-    id: int
-    start: int
-    count: int
+    id: Count
+    start: Count
+    count: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 
 
 class Finished(_Message, frozen=True):
     """The request is complete."""
 
-    id: int
+    id: Count
     reason: FinishReason
 
 
 class Failed(_Message, frozen=True):
     """The request, or (with id 0) the worker, failed; `kind` names a class of `forge.errors`."""
 
-    id: int
+    id: Count
     kind: str
     message: str
 

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import pluggy
 
 from forge import hookspecs
-from forge.errors import UsageError
+from forge.errors import PluginError, UsageError
 from forge.spec import API_VERSION, BackendSpec
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, _SubParsersAction
 
 GROUP = "forge"
+_OURS = "forge-llm"
 
 
 @dataclass(slots=True)
@@ -31,6 +32,11 @@ class Plugin:
     backends: tuple[BackendSpec, ...] = ()
     problem: str = ""
 
+    @property
+    def key(self) -> str:
+        """What tells it from a plugin of the same name that someone else ships."""
+        return f"{self.distribution}:{self.name}"
+
 
 class Plugins:
     """All plugins that are installed, or those that FORGE_PLUGINS=a,b names."""
@@ -40,53 +46,52 @@ class Plugins:
         self._manager.add_hookspecs(hookspecs)
         self.plugins: list[Plugin] = []
         for entry in _entries():
-            distribution = entry.dist
-            plugin = Plugin(
-                entry.name,
-                distribution.name if distribution else "?",
-                distribution.version if distribution else "?",
-            )
+            plugin = Plugin(entry.name, _owner(entry), entry.dist.version if entry.dist else "?")
             self.plugins.append(plugin)
             try:
                 self._register(entry, plugin)
             except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a plugin's import raises
-                plugin.problem = f"{type(error).__name__}: {error}"
-                if self._manager.has_plugin(plugin.name):
-                    self._manager.unregister(name=plugin.name)
+                plugin.problem = _reason(error)
+                if self._manager.has_plugin(plugin.key):
+                    self._manager.unregister(name=plugin.key)
         self._refuse_doubles()
 
     def _register(self, entry: EntryPoint, plugin: Plugin) -> None:
         module = entry.load()
-        self._manager.register(module, plugin.name)
+        self._manager.register(module, plugin.key)
         self._manager.check_pending()
         found: list[BackendSpec] = []
-        for function in self._implementations("forge_backends", plugin.name):
+        for function in self._implementations("forge_backends", plugin):
             offered = function()
             if not isinstance(offered, list | tuple):
-                raise TypeError(f"forge_backends returned {type(offered).__name__}, not a list")
+                raise PluginError(f"forge_backends returned {type(offered).__name__}, not a list")
             found += [_checked(spec) for spec in offered]
         plugin.backends = tuple(found)
 
-    def _implementations(self, hook: str, plugin: str) -> Iterator[Callable[..., object]]:
+    def _implementations(self, hook: str, plugin: Plugin) -> Iterator[Callable[..., object]]:
         caller = getattr(self._manager.hook, hook)
         for implementation in caller.get_hookimpls():
-            if implementation.plugin_name == plugin:
+            if implementation.plugin_name == plugin.key:
                 yield implementation.function
 
     def _refuse_doubles(self) -> None:
-        owner: dict[str, str] = {}
+        owner: dict[str, Plugin] = {}
         for plugin in self.plugins:
-            for spec in plugin.backends:
-                first = owner.setdefault(spec.name, plugin.name)
-                if first != plugin.name:
-                    plugin.problem = f"the backend {spec.name} is plugin {first}'s already"
-                    plugin.backends = ()
-                    break
+            names = [spec.name for spec in plugin.backends]
+            taken = [name for name in names if name in owner or names.count(name) > 1]
+            if taken:
+                first = owner.get(taken[0], plugin)
+                plugin.problem = (
+                    f"the backend {taken[0]} is plugin {first.name}'s already "
+                    f"(of {first.distribution})"
+                )
+                plugin.backends = ()
+            owner |= {spec.name: plugin for spec in plugin.backends}
 
     def backends(self) -> list[BackendSpec]:
-        """Every backend that is offered, the first to try first."""
+        """Every backend that is offered, the first to try first: floors come last."""
         found = [spec for plugin in self.plugins for spec in plugin.backends]
-        return sorted(found, key=lambda spec: (-spec.priority, spec.name))
+        return sorted(found, key=lambda spec: (spec.floor, -spec.priority, spec.name))
 
     def backend(self, name: str) -> BackendSpec:
         """The backend of that name, or UsageError listing those there are."""
@@ -104,13 +109,13 @@ class Plugins:
     def add_commands(self, subparsers: _SubParsersAction[ArgumentParser]) -> None:
         """Let every sound plugin add its verbs."""
         for plugin in self.plugins:
-            for function in self._implementations("forge_commands", plugin.name):
+            for function in self._implementations("forge_commands", plugin):
                 if plugin.problem:
                     continue
                 try:
                     function(subparsers)
-                except Exception as error:  # noqa: BLE001  # a plugin's bug is listed, not fatal
-                    plugin.problem = f"forge_commands: {type(error).__name__}: {error}"
+                except (Exception, SystemExit) as error:  # noqa: BLE001  # listed, not fatal
+                    plugin.problem = f"forge_commands: {_reason(error)}"
 
 
 def missing(spec: BackendSpec) -> str:
@@ -118,8 +123,7 @@ def missing(spec: BackendSpec) -> str:
     absent = [name for name in spec.requires if _absent(name)]
     if not absent:
         return ""
-    advice = f"pip install 'forge-llm[{spec.extra}]'" if spec.extra else f"pip install {absent[0]}"
-    return f"{', '.join(absent)} is not installed: {advice}"
+    return f"{', '.join(absent)} is not installed: pip install '{spec.install or absent[0]}'"
 
 
 def _absent(module: str) -> bool:
@@ -130,20 +134,29 @@ def _absent(module: str) -> bool:
 
 
 def _entries() -> list[EntryPoint]:
+    """Ours first: nobody takes a built-in backend's name."""
     chosen = os.environ.get("FORGE_PLUGINS")
     wanted = None if chosen is None else {name.strip() for name in chosen.split(",")}
-    found = sorted(entry_points(group=GROUP), key=lambda entry: entry.name)
+    found = sorted(
+        entry_points(group=GROUP), key=lambda entry: (_owner(entry) != _OURS, entry.name)
+    )
     return [entry for entry in found if wanted is None or entry.name in wanted]
+
+
+def _owner(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist else "?"
+
+
+def _reason(error: BaseException) -> str:
+    text = str(error)
+    return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}"
 
 
 def _checked(spec: object) -> BackendSpec:
     if not isinstance(spec, BackendSpec):
-        raise TypeError(f"forge_backends returned a {type(spec).__name__}, not a BackendSpec")
-    for field in ("name", "factory"):
-        if not isinstance(getattr(spec, field), str) or not getattr(spec, field):
-            raise TypeError(f"a BackendSpec needs a {field} of type str")
+        raise PluginError(f"forge_backends returned a {type(spec).__name__}, not a BackendSpec")
     major, minor = spec.api
     if major != API_VERSION[0] or minor > API_VERSION[1]:
         ours = ".".join(map(str, API_VERSION))
-        raise TypeError(f"{spec.name} is written for API {major}.{minor}, this forge has {ours}")
+        raise PluginError(f"{spec.name} is written for API {major}.{minor}, this forge has {ours}")
     return spec

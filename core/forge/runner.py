@@ -5,25 +5,23 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forge import errors
-from forge.budgets import Budgets
+from forge.budgets import SECONDS, Budgets
 from forge.channel import Channel
-from forge.errors import BackendError, BackendHung, BackendLost, ForgeError
+from forge.dialogue import LOAD, OPEN, Dialogue
+from forge.errors import BackendLost
 from forge.events import Event, FinishReason, Loading, Prefill, Ready, Token
 from forge.health import Check
 from forge.messages import (
-    Answer,
+    BLOCK_BYTES,
     Beat,
     Block,
-    Cancel,
     Evaluate,
-    Failed,
     Finished,
     Generate,
     Hello,
@@ -35,19 +33,26 @@ from forge.messages import (
     Started,
     Tokens,
 )
+from forge.paths import python_path
 from forge.sampling import SamplingParams
 from forge.spec import BackendSpec
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """What every worker of an engine is started with."""
+    """What every worker of an engine is started with.
+
+    patience multiplies every budget; `seconds` are the budgets by phase, and `command` is what
+    speaks for a backend: given three descriptors, it answers as `forge.worker` does.
+    """
 
     model: str | None
     context: int | None = None
     device: str | None = None
     threads: int | None = None
     patience: float = 1.0
+    seconds: Mapping[str, float] = field(default_factory=lambda: SECONDS)
+    command: tuple[str, ...] = (sys.executable, "-P", "-m", "forge.worker")
 
 
 @dataclass(slots=True)
@@ -66,71 +71,83 @@ class Runner:
 
     def __init__(self, spec: BackendSpec, options: WorkerOptions) -> None:
         self.spec = spec
-        self.phase = "start"
         self.ready_info: Ready | None = None
         self.vocabulary = 0
         self.pace = Pace()
-        self._budgets = Budgets(options.patience)
+        self._budgets = Budgets(options.patience, options.seconds)
         self._started = time.monotonic()
-        self._number = 2
-        self._channel = Channel(
-            [sys.executable, "-P", "-m", "forge.worker"], _environment(spec, options)
-        )
+        self._device: str | None = None
+        self._channel = Channel(options.command, _environment(spec, options))
+        self._dialogue = Dialogue(self._channel, self._budgets)
         try:
-            self._send(Open(1, spec.factory, options.device, options.threads, dict(spec.options)))
+            self._dialogue.send(
+                Open(OPEN, spec.factory, options.device, options.threads, dict(spec.options))
+            )
             if options.model is not None:
-                self._send(Load(2, options.model, options.context))
-        except BackendError:
+                self._dialogue.send(Load(LOAD, os.fsencode(options.model), options.context))
+        except BaseException:
             self.kill()
             raise
 
     @property
     def pid(self) -> int:
         """The worker's process id."""
-        return self._channel.process.pid
+        return self._channel.pid
+
+    @property
+    def phase(self) -> str:
+        """What the worker is at."""
+        return self._budgets.phase
+
+    @property
+    def context(self) -> int:
+        """How many tokens the model's context holds; 0 before it is loaded."""
+        return self.ready_info.context if self.ready_info else 0
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can be asked: not after `kill`, nor after half a message."""
+        return self._channel.usable
 
     def ready(self, interrupted: Callable[[], bool]) -> Generator[Event, None, bool]:
         """Wait until the model answers; False when interrupted."""
-        if self.ready_info:
-            return True
-        device = ""
-        while (answer := self._receive(interrupted)) is not None:
-            match answer:
-                case Hello():
-                    self._enter("open")
+        while self.ready_info is None:
+            match answer := self._dialogue.receive(interrupted):
+                case None:
+                    return False
+                case Hello() if self.phase == "start":
+                    self._budgets.enter("open")
                     yield Loading(self.spec.name, "open")
-                case Opened():
-                    device = answer.device
-                    self._enter("load")
-                    yield Loading(self.spec.name, "load", detail=device)
-                case Beat():
-                    self._beat(answer.phase)
+                case Opened(id=1) if self.phase == "open":
+                    self._device = answer.device
+                    self._budgets.enter("load")
+                    yield Loading(self.spec.name, "load", detail=answer.device)
+                case Beat(id=2, phase="load" | "compile" | "check") if self._device is not None:
+                    self._budgets.beat(answer.phase, answer.done, answer.total)
                     yield Loading(
                         self.spec.name, answer.phase, answer.done, answer.total, answer.detail
                     )
-                case Loaded():
-                    self._enter("prefill")
+                case Loaded(id=2) if self._device is not None:
                     seconds = time.monotonic() - self._started
                     self.vocabulary = answer.vocabulary
                     self.ready_info = Ready(
-                        self.spec.name, device, answer.context, seconds, tuple(answer.notes)
+                        self.spec.name, self._device, answer.context, seconds, tuple(answer.notes)
                     )
                     yield self.ready_info
-                    return True
                 case _:
-                    raise self._nonsense(answer)
-        return False
+                    raise self._dialogue.nonsense(answer)
+        return True
 
     def opened(self) -> tuple[str, list[Check]]:
         """Without a model: wait for the device alone."""
         while True:
-            match answer := self._receive(lambda: False):
-                case Hello():
-                    self._enter("open")
-                case Opened():
+            match answer := self._dialogue.receive(lambda: False):
+                case Hello() if self.phase == "start":
+                    self._budgets.enter("open")
+                case Opened(id=1) if self.phase == "open":
                     return answer.device, answer.checks
                 case _:
-                    raise BackendLost(f"the worker answered out of turn: {answer!r:.100}")
+                    raise self._dialogue.nonsense(answer)
 
     def generate(
         self,
@@ -143,68 +160,70 @@ class Runner:
         reuse: bool = True,
     ) -> Generator[Prefill | Token, None, FinishReason]:
         """The reply's tokens as they come; returns why it ended."""
-        self._number += 1
-        number, made, finished = self._number, 0, False
+        number = self._dialogue.begin("prefill")
+        made = done = 0
         self.pace = Pace(asked=time.monotonic())
-        self.phase = "prefill"
+        request = Generate(number, list(tokens), count, list(stops), params.to_dict(), reuse)
         try:
-            self._send(Generate(number, list(tokens), count, list(stops), params.to_dict(), reuse))
-            while (answer := self._receive(interrupted, number)) is not None:
+            self._dialogue.send(request, interrupted)
+            while (answer := self._dialogue.receive(interrupted, number)) is not None:
                 match answer:
-                    case Started():
+                    case Started() if answer.kept < len(tokens):
                         self.pace.prefilled = len(tokens) - answer.kept
-                    case Beat():
-                        self._beat(answer.phase)
+                    case Beat(phase="prefill") if done < answer.done <= answer.total == len(tokens):
+                        done = answer.done
+                        self._budgets.beat("prefill")
                         yield Prefill(answer.done, answer.total)
                     case Tokens():
-                        self._enter("decode")
+                        made += len(answer.ids)
+                        if made > count or max(answer.ids) >= self.vocabulary:
+                            raise self._dialogue.nonsense(answer)
+                        self._budgets.enter("decode")
                         for token in answer.ids:
-                            made += 1
-                            if not 0 <= token < self.vocabulary or made > count:
-                                raise self._nonsense(answer)
                             self._time()
                             yield Token(token)
                     case Finished():
-                        finished = True
+                        self._dialogue.unfinished = False
                         return answer.reason
                     case _:
-                        raise self._nonsense(answer)
+                        raise self._dialogue.nonsense(answer)
             return "cancelled"
         finally:
-            if not finished:
-                self._abandon(number)
+            self._dialogue.end(number)
 
     def logits(self, tokens: Sequence[int]) -> Iterator[NDArray[np.float32]]:
         """The logits after each token, in blocks f32 [n, vocabulary]."""
-        self._number += 1
-        number, finished, row = self._number, False, 0
-        self.phase = "evaluate"
+        number, row = self._dialogue.begin("evaluate"), 0
         try:
-            self._send(Evaluate(number, list(tokens)))
-            while (answer := self._receive(lambda: False, number)) is not None:
+            self._dialogue.send(Evaluate(number, list(tokens)))
+            while (answer := self._dialogue.receive(lambda: False, number)) is not None:
                 match answer:
-                    case Block() if answer.start == row and 0 < answer.count <= len(tokens) - row:
-                        self._beat("evaluate")
+                    case Block() if answer.start == row and answer.count <= len(tokens) - row:
+                        self._budgets.beat("evaluate")
                         row += answer.count
                         yield self._board(answer.count)
-                        self._send(Next(number))
+                        self._dialogue.send(Next(number))
                     case Finished() if row == len(tokens):
-                        finished = True
+                        self._dialogue.unfinished = False
                         return
                     case _:
-                        raise self._nonsense(answer)
+                        raise self._dialogue.nonsense(answer)
         finally:
-            if not finished:
-                self._abandon(number)
+            self._dialogue.end(number)
 
     def _board(self, rows: int) -> NDArray[np.float32]:
+        """The block on the board, which is emptied: one never written must not look like it."""
+        size = 4 * rows * self.vocabulary
+        if os.fstat(self._channel.board).st_size != size or (rows > 1 and size > BLOCK_BYTES):
+            raise BackendLost("the worker did not write the logits that it said it wrote")
         out = np.empty((rows, self.vocabulary), np.float32)
         view, at = memoryview(out.data).cast("B"), 0
         while at < len(view):
             read = os.preadv(self._channel.board, [view[at : at + (1 << 24)]], at)
             if not read:
-                raise BackendLost("the worker wrote fewer logits than it said")
+                raise BackendLost("the worker took back the logits that it wrote")
             at += read
+        os.ftruncate(self._channel.board, 0)
         return out
 
     def _time(self) -> None:
@@ -214,50 +233,6 @@ class Runner:
         else:
             self.pace.decoded += 1
         self.pace.last = now
-
-    def _enter(self, phase: str) -> None:
-        """The phase so far has finished a piece; the next belongs to `phase`."""
-        self._budgets.beat(self.phase)
-        if phase == self.phase:
-            self._budgets.beat(phase)
-        self.phase = phase
-
-    def _beat(self, phase: str) -> None:
-        self.phase = phase
-        self._budgets.beat(phase)
-
-    def _send(self, message: Open | Load | Generate | Evaluate | Next | Cancel) -> None:
-        self._channel.send(message, self._budgets.seconds("start"))
-
-    def _receive(self, interrupted: Callable[[], bool], number: int | None = None) -> Answer | None:
-        """The next answer to request `number`; older requests' answers are dropped."""
-        while True:
-            seconds = self._budgets.seconds(self.phase)
-            try:
-                answer = self._channel.receive(seconds, interrupted)
-            except BackendHung as error:
-                raise BackendHung(f"{error} in {self.phase}") from None
-            except BackendLost as error:
-                raise BackendLost(f"{error} in {self.phase}") from None
-            if answer is None:
-                return None
-            if number is not None and not isinstance(answer, Hello) and answer.id < number:
-                continue
-            if isinstance(answer, Failed):
-                raise _failure(answer)
-            if number is not None and (isinstance(answer, Hello) or answer.id != number):
-                raise self._nonsense(answer)
-            return answer
-
-    def _nonsense(self, answer: Answer) -> BackendLost:
-        return BackendLost(f"the worker answered out of turn in {self.phase}: {answer!r:.100}")
-
-    def _abandon(self, number: int) -> None:
-        """Tell the worker to stop; what it still sends for this request will be dropped."""
-        try:
-            self._channel.send(Cancel(number), 0.5)
-        except BackendError:
-            self.kill()
 
     def log_tail(self) -> str:
         """The end of what the worker printed."""
@@ -276,17 +251,9 @@ class Runner:
         return self._channel.kill(0)
 
 
-def _failure(answer: Failed) -> ForgeError:
-    kind = getattr(errors, answer.kind, None)
-    if not (isinstance(kind, type) and issubclass(kind, ForgeError)):
-        kind = BackendError
-    return kind(answer.message)
-
-
 def _environment(spec: BackendSpec, options: WorkerOptions) -> dict[str, str]:
     """The host's environment, without module paths that mean the current folder, and the spec's."""
     env = {**os.environ, **spec.env}
-    paths = env.get("PYTHONPATH", "").split(os.pathsep)
-    env["PYTHONPATH"] = os.pathsep.join(p for p in paths if os.path.isabs(p))
+    env["PYTHONPATH"] = python_path(env.get("PYTHONPATH", ""))
     threads = options.threads or len(os.sched_getaffinity(0))
     return env | {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "OPENBLAS", "MKL")}

@@ -5,40 +5,84 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from forge.errors import PluginError
+
 API_VERSION = (1, 0)
 """The backend contract's version: a new minor adds optional things, a new major may break."""
 
 
 @dataclass(frozen=True, slots=True)
 class BackendSpec:
-    """One backend that a plugin offers; plain data, made in the host process.
+    """One backend that a plugin offers: plain data, checked, made in the host process.
 
     name: what -b takes.
     factory: "package.module:Class", imported in the worker only and called with a BackendConfig.
-    priority: `auto` tries the highest first.
-    api: the contract's version it was written for.
-    env: set in the worker before the driver loads.
+    priority: `auto` tries the highest first, and a floor last.
+    api: the least version of the contract that it needs. Left out, it is the first one: say what
+        you wrote it for, or the next major version will refuse it.
+    env: set in the worker before the driver loads, over what the person's environment says.
     options: handed to the backend as they are.
-    requires: import names that must be installed; `extra` is the pip extra that brings them.
-    floor: a backend of last resort without a device to lose. It is restarted once a reply and never
-        quarantined.
+    requires: import names that must be installed, `install` what `pip install` needs to bring them:
+        "forge-llm[vulkan]".
+    floor: a backend of last resort without a device to lose. Every other one falls back to it; it
+        is restarted once a reply and never quarantined.
     """
 
     name: str
     factory: str
     priority: int = 0
-    api: tuple[int, int] = API_VERSION
+    api: tuple[int, int] = (1, 0)
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     options: Mapping[str, str] = field(default_factory=dict[str, str])
     requires: tuple[str, ...] = ()
-    extra: str = ""
+    install: str = ""
     floor: bool = False
+
+    def __post_init__(self) -> None:
+        """PluginError names the field that is not what it should be."""
+        self._need(_word(self.name) and self.name != "auto", "name", "a word other than auto")
+        module, _, attribute = self.factory.partition(":") if _word(self.factory) else ("", "", "")
+        self._need(bool(module and attribute), "factory", '"package.module:Class"')
+        self._need(type(self.priority) is int, "priority", "a whole number")
+        self._need(_version(self.api), "api", "two whole numbers, (major, minor)")
+        self._need(_texts(self.env), "env", "a mapping of texts to texts")
+        self._need(_texts(self.options), "options", "a mapping of texts to texts")
+        requires = isinstance(self.requires, tuple) and all(map(_word, self.requires))
+        self._need(requires, "requires", "a tuple of import names")
+        self._need(isinstance(self.install, str), "install", "a text")
+        self._need(isinstance(self.floor, bool), "floor", "True or False")
+
+    def _need(self, right: bool, name: str, what: str) -> None:
+        if not right:
+            value = getattr(self, name)
+            raise PluginError(f"BackendSpec {self.name!r}: {name} is {value!r:.80}, not {what}")
 
 
 @dataclass(frozen=True, slots=True)
 class BackendConfig:
-    """What a backend is opened with: the person's choices, and its own spec's `options`."""
+    """What a backend is opened with: the person's choices, and its own spec's `options`.
+
+    device: what --device says, in the backend's own words (an index, part of a name, an address);
+        None leaves the choice to the backend.
+    threads: how many CPU threads it may use; None is all that the process may run on.
+    """
 
     device: str | None = None
     threads: int | None = None
     options: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+def _word(value: object) -> bool:
+    return (
+        isinstance(value, str) and bool(value) and not any(c.isspace() or c == "," for c in value)
+    )
+
+
+def _texts(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(text, str) for item in value.items() for text in item
+    )
+
+
+def _version(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(type(n) is int for n in value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,13 +76,23 @@ class Supervisor:
 
     def spawn(self) -> None:
         """Start the first backend's worker, which loads while the host does something else."""
-        if self.runner is None and self._specs:
+        with suppress(BackendError):  # whoever waits for the model tries again, and falls back
+            self._start()
+
+    def _start(self) -> Runner:
+        """The first backend's worker; a fresh one where it was killed half-way in a message."""
+        if self.runner is not None and not self.runner.usable:
+            self._drop()
+        if self.runner is None:
+            if not self._specs:
+                raise self._none_left()
             self.runner = Runner(self._specs[0], self._options)
+        return self.runner
 
     def load(self) -> Generator[Event, None, bool]:
         """Have a backend ready; False when cancelled."""
         with self._request():
-            return (yield from self._ready(Attempt()))
+            return (yield from self._ready(Attempt())) is not None
 
     def generate(
         self,
@@ -108,9 +118,12 @@ class Supervisor:
         attempt = Attempt()
         while True:
             try:
-                if not (yield from self._ready(attempt)) or self.runner is None:
+                runner = yield from self._ready(attempt)
+                if runner is None:
                     return "cancelled"
-                events = self.runner.generate(
+                if attempt.emitted and len(tokens) + len(attempt.emitted) >= runner.context:
+                    return "context"  # that of the next backend may be smaller
+                events = runner.generate(
                     [*tokens, *attempt.emitted],
                     params,
                     count - len(attempt.emitted),
@@ -119,6 +132,8 @@ class Supervisor:
                     reuse=reuse,
                 )
                 return (yield from _recorded(events, attempt.emitted))
+            except NoBackend:
+                raise
             except BackendError as error:
                 yield self._replace(error, attempt)
                 if len(attempt.emitted) == count:
@@ -126,31 +141,29 @@ class Supervisor:
 
     def logits(self, tokens: Sequence[int]) -> Iterator[NDArray[Any]]:
         """Blocks of logits; never moves to another backend."""
-        if self.runner is None or not self.runner.ready_info:
+        if self.runner is None or not self.runner.ready_info or not self.runner.usable:
             for _ in self.load():
                 pass
         if self.runner is None:
             raise NoBackend("no backend is ready")
         try:
             yield from self.runner.logits(tokens)
-        except BackendError:
-            self._drop()
+        except BackendError as error:
+            self._retire(error)
             raise
 
-    def _ready(self, attempt: Attempt) -> Generator[Event, None, bool]:
-        """A runner that holds the model, replacing those that fail on the way."""
+    def _ready(self, attempt: Attempt) -> Generator[Event, None, Runner | None]:
+        """A runner that holds the model, replacing those that fail on the way; None: cancelled."""
         while True:
             try:
-                self.spawn()
-                if self.runner is None:
-                    raise self._none_left()
-                if (yield from self.runner.ready(self.cancelled)):
-                    return True
+                runner = self._start()
+                if (yield from runner.ready(self.cancelled)):
+                    return runner
                 self._drop()
-                return False
+                return None
+            except NoBackend:
+                raise
             except BackendError as error:
-                if isinstance(error, NoBackend):
-                    raise
                 yield self._replace(error, attempt)
             except ForgeError:  # the model itself: no other backend would take it either
                 self._drop()
@@ -158,22 +171,31 @@ class Supervisor:
 
     def _replace(self, error: BackendError, attempt: Attempt) -> Fallback:
         """Kill the failed worker and say where the reply goes on; raise when nowhere."""
-        self._drop()
         failed = self._specs[0]
-        self.failures[failed.name] = error
+        self._retire(error)
         if self._strict:
             raise type(error)(f"{failed.name}: {error} (--strict: no other backend is tried)")
-        if failed.floor and not attempt.restarted:
-            attempt.restarted = True
-        elif not failed.floor or len(self._specs) > 1:
+        if failed.floor and attempt.restarted:
+            if len(self._specs) == 1:
+                raise self._none_left() from error
             self._specs.pop(0)
-        else:
-            raise self._none_left() from error
+        attempt.restarted |= failed.floor
         if not self._specs:
             raise self._none_left() from error
         fallback = Fallback(failed.name, self._specs[0].name, str(error), len(attempt.emitted))
         attempt.fallbacks.append(fallback)
         return fallback
+
+    def _retire(self, error: BackendError) -> None:
+        """End the first backend's worker; unless it is the floor it is not tried again.
+
+        A strict supervisor is left with the floor or with nothing.
+        """
+        self._drop()
+        failed = self._specs[0]
+        self.failures[failed.name] = error
+        if not failed.floor:
+            self._specs = [] if self._strict else self._specs[1:]
 
     def _none_left(self) -> NoBackend:
         reasons = "; ".join(f"{name}: {error}" for name, error in self.failures.items())

@@ -5,19 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
-from forge.errors import BackendError
-from forge.health import Check, Health
-from forge.plugins import missing
+from forge.errors import BackendError, BackendUnavailable
+from forge.health import Check, Health, Status, not_installed
+from forge.plugins import Plugins, missing
 from forge.runner import Runner, WorkerOptions
 from forge.spec import BackendSpec
 
 
-def survey(specs: Sequence[BackendSpec], options: WorkerOptions | None = None) -> Iterator[Health]:
-    """The health of each backend, in order; each is opened in a worker of its own."""
-    for spec in specs:
+def list_backends(
+    specs: Sequence[BackendSpec] | None = None, options: WorkerOptions | None = None
+) -> Iterator[Health]:
+    """The health of each backend (by default of all that are installed), in the order of `auto`.
+
+    Each is opened in a worker of its own, which takes seconds.
+    """
+    for spec in Plugins().backends() if specs is None else specs:
         if advice := missing(spec):
-            what, _, how = advice.partition(": ")
-            yield Health(spec.name, "", "unavailable", (Check("installed", False, what, how),))
+            yield not_installed(spec.name, advice)
         else:
             yield _open(spec, options or WorkerOptions(None))
 
@@ -31,7 +35,8 @@ def _open(spec: BackendSpec, options: WorkerOptions) -> Health:
     except BackendError as error:
         seconds = time.monotonic() - started
         found = Check("open", False, str(error), seconds=round(seconds, 3))
-        return Health(spec.name, "", "unavailable", (found,))
+        status: Status = "unavailable" if isinstance(error, BackendUnavailable) else "failed"
+        return Health(spec.name, "", status, (found,))
     finally:
         if runner:
             runner.close()

@@ -72,12 +72,13 @@ def test_a_plugins_backend_answers_and_its_verb_runs(forge, install, tiny_chat):
     assert (greeted.stdout, greeted.returncode) == ("hello\n", 4)
 
 
-def test_a_backend_whose_extra_is_missing_says_how_to_get_it(forge, install):
+def test_a_backend_whose_driver_binding_is_missing_says_how_to_get_it(forge, install):
     env = install(
         "absent",
         "from forge import BackendSpec, hookimpl\n"
         "@hookimpl\ndef forge_backends():\n"
-        "    return [BackendSpec('x', 'm:C', 9, requires=('no_such_module',), extra='vulkan')]\n",
+        "    return [BackendSpec(\n"
+        "        'x', 'm:C', 9, requires=('no_such_module',), install='forge-llm[vulkan]')]\n",
     )
     done = forge("backends", env=env)
     assert "pip install 'forge-llm[vulkan]'" in done.stdout

@@ -9,7 +9,7 @@ from importlib import import_module
 
 from forge._version import __version__
 from forge.errors import ForgeError
-from forge.plugins import Plugins
+from forge.paths import leave_current_folder
 
 VERBS = (
     "run",
@@ -26,6 +26,8 @@ VERBS = (
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line, plugins' verbs included."""
+    from forge.plugins import Plugins
+
     top = argparse.ArgumentParser(
         prog="forge",
         description="Run language models on the GPU you have; the reply goes on when it hangs.",
@@ -41,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; the exit code."""
+    leave_current_folder()
     # numpy's BLAS would start a thread for each core; this process computes nothing with them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     for stream in (sys.stdout, sys.stderr):

@@ -18,10 +18,10 @@ def add(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """One line a backend; broken plugins after them."""
     from forge.plugins import Plugins
-    from forge.survey import survey
+    from forge.survey import list_backends
 
     plugins = Plugins()
-    found = list(survey(plugins.backends()))
+    found = list(list_backends(plugins.backends()))
     if args.json:
         print(json.dumps([asdict(health) for health in found]))
         return 0

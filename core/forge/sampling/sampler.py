@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -44,6 +45,22 @@ class Sampler:
             raise UsageError(f"position is {position}; allowed is 0 or more")
         ids, probabilities = self.probabilities(logits)
         return int(ids[draw(probabilities, uniform(self._seed, position))])
+
+    @property
+    def candidates(self) -> int:
+        """How many of the largest logits decide every draw; 0: all of them."""
+        if self._bias_ids.size or self.params.penalises:
+            return 0
+        return 1 if self.params.greedy else self.params.top_k
+
+    def sample_from(self, ids: NDArray[np.integer[Any]], logits: ArrayLike, position: int) -> int:
+        """What `sample` draws from the whole row, given its `candidates` largest logits alone.
+
+        `ids` are their token ids, ascending; for a backend that looks for them on its device.
+        """
+        if not 0 < self.candidates <= len(ids):
+            raise UsageError(f"{len(ids)} logits do not decide: give {self.candidates or 'all'}")
+        return int(ids[self.sample(logits, position)])
 
     def accept(self, token: int) -> None:
         """Tell which token follows, so that the penalties see it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 
@@ -15,6 +16,9 @@ from forge.worker.service import Service
 def main() -> None:
     """Serve the host until it says so or goes away."""
     connection, board, lifeline = map(int, sys.argv[1:4])
+    for descriptor in (connection, board, lifeline):
+        os.set_inheritable(descriptor, False)  # what a driver starts must not keep them open
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # the host blocks it around fork
     die_with(lifeline)
     link = Link(socket.socket(fileno=connection))
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import socket
 
-from forge.frames import Assembler, BadFrame, frame
+from forge.frames import ANSWER_BYTES, Assembler, BadFrame, frame
 from forge.messages import Answer, Cancel, Next, Request
 
 _READ = 1 << 18
@@ -20,13 +20,15 @@ class Link:
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
+        self._poll = select.poll()  # select() takes no descriptor above 1023
+        self._poll.register(connection, select.POLLIN)
         self._assembler: Assembler[Request] = Assembler(Request)
         self._waiting: list[Request] = []
 
     def send(self, message: Answer) -> None:
         """Write a whole message."""
         try:
-            self._socket.sendall(frame(message))
+            self._socket.sendall(frame(message, ANSWER_BYTES))
         except OSError:
             raise HostGone from None
 
@@ -38,7 +40,7 @@ class Link:
 
     def cancelled(self, request: int) -> bool:
         """Whether the host gave up on this request; looks without waiting."""
-        while select.select([self._socket], [], [], 0)[0]:
+        while self._poll.poll(0):
             self._read()
         return any(isinstance(m, Cancel) and m.id == request for m in self._waiting)
 

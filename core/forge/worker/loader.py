@@ -47,6 +47,7 @@ def load_model(backend: Backend, file: GGUFFile, request: Load, beat: Beat) -> L
         beat(phase, done, total, detail)
 
     executable = backend.compile(graph, Weights(graph, file), progress)
+    beat("check", 0, 0, "")
     check(backend, graph, file, lambda done, total, what: beat("check", done, total, what))
     return LoadedModel(executable, context, notes)
 

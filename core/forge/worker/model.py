@@ -6,14 +6,26 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from forge.backend import Array, Executable, Rows
-from forge.errors import BackendWrong, ContextOverflow
+from forge.errors import BackendWrong, ContextOverflow, UsageError
 from forge.events import FinishReason
+from forge.messages import BLOCK_BYTES
 from forge.sampling import Sampler
 
-_BLOCK_BYTES = 64 << 20
-"""The most that one block of logits takes of the shared file."""
+
+class WatchedSampler(Sampler):
+    """Refuses logits that are all alike: a device that stopped writing leaves such a row."""
+
+    def sample(self, logits: ArrayLike, position: int) -> int:
+        """The token at `position`; BackendWrong for NaN, infinity or a constant."""
+        row = np.asarray(logits)
+        if row.size > 1 and row[0] == row[-1] and (row == row[0]).all():
+            raise BackendWrong(
+                f"the backend computed {row[0]} as every one of its {row.size} logits"
+            )
+        return super().sample(row, position)
 
 
 @dataclass(slots=True)
@@ -57,7 +69,7 @@ class LoadedModel:
             yield end, step
 
     def _chunk(self, rows: Rows) -> int:
-        most = _BLOCK_BYTES // (4 * self.vocabulary) if rows == "all" else self.executable.chunk
+        most = BLOCK_BYTES // (4 * self.vocabulary) if rows == "all" else self.executable.chunk
         return max(1, min(most, self.executable.chunk))
 
     def _run(self, tokens: Sequence[int], start: int, rows: Rows) -> Array:
@@ -71,10 +83,14 @@ class LoadedModel:
     ) -> Iterator[int]:
         """The tokens after `first`, which follows `tokens`; the cache's record keeps pace."""
         last = first
+        made = 0
         for token in self.executable.decode(first, len(tokens), count, sampler):
             self.cached.append(last)
             last = token
+            made += 1
             yield token
+        if made < count:
+            raise BackendWrong(f"the backend decoded {made} tokens of {count} and stopped")
 
     def check_room(self, tokens: Sequence[int], *, reply: int) -> None:
         """ContextOverflow unless `tokens` and `reply` more fit; ids must be in the vocabulary."""
@@ -84,6 +100,8 @@ class LoadedModel:
                 f"{len(tokens)} tokens{more} the context holds {self.context} tokens; "
                 f"shorten the prompt, or ask for a larger context with -c"
             )
+        if tokens and not 0 <= min(tokens) <= max(tokens) < self.vocabulary:
+            raise UsageError(f"a token is not in the vocabulary, 0 to {self.vocabulary - 1}")
 
     def generate(
         self,

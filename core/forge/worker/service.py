@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Iterator
+from typing import cast, get_args
 
 import numpy as np
 
@@ -23,14 +24,18 @@ from forge.messages import (
     Loaded,
     Open,
     Opened,
+    Phase,
     Request,
     Started,
     Tokens,
 )
-from forge.sampling import Sampler, SamplingParams
+from forge.sampling import SamplingParams
 from forge.worker.link import HostGone, Link
 from forge.worker.loader import load_model, open_backend
-from forge.worker.model import LoadedModel
+from forge.worker.model import LoadedModel, WatchedSampler
+
+_LONGEST = 4000
+"""Characters of a text from a backend: its message must fit in a frame."""
 
 
 class Service:
@@ -75,19 +80,20 @@ class Service:
                 pass
 
     def _fail(self, request: Request, error: errors.ForgeError) -> None:
-        if self._model:
-            self._model.forget()  # a failed run may have left half a layer behind
+        """Say it first: cleaning up after a device that failed may fail or hang as well."""
         number = 0 if isinstance(request, Close) else request.id
-        self._link.send(Failed(number, type(error).__name__, str(error)))
+        self._link.send(Failed(number, type(error).__name__, _text(str(error))))
+        if self._model and isinstance(error, errors.BackendError):
+            self._model.forget()  # a failed run may have left half a layer behind
 
     def _load(self, request: Load) -> None:
         if self._backend is None:
             raise errors.BackendError("load before open")
 
         def beat(phase: str, done: int, total: int, detail: str) -> None:
-            self._link.send(Beat(request.id, phase, done, total, detail))
+            self._link.send(Beat(request.id, _known(phase), done, total, _text(detail)))
 
-        self._file = open_gguf(request.model)
+        self._file = open_gguf(os.fsdecode(request.model))
         model = self._model = load_model(self._backend, self._file, request, beat)
         self._link.send(Loaded(request.id, model.context, model.vocabulary, model.notes))
 
@@ -99,7 +105,7 @@ class Service:
 
     def _generate(self, request: Generate) -> None:
         model = self._ready(request.tokens, reply=1)
-        sampler = Sampler(SamplingParams.from_dict(request.params), request.tokens)
+        sampler = WatchedSampler(SamplingParams.from_dict(request.params), request.tokens)
         if not request.reuse:
             model.forget()
         self._link.send(Started(request.id, model.reuse(request.tokens)))
@@ -132,6 +138,7 @@ class Service:
     def _evaluate(self, request: Evaluate) -> None:
         model = self._ready(request.tokens, reply=0)
         model.forget()
+        os.ftruncate(self._board, 0)  # a block that nobody read may be left
         start = 0
         for end, logits in model.prefill(request.tokens, "all"):
             rows = np.ascontiguousarray(logits, np.float32)
@@ -152,6 +159,17 @@ class Service:
             self._backend.close()
         if self._file:
             self._file.close()
+
+
+def _known(phase: str) -> Phase:
+    if phase in get_args(Phase):
+        return cast("Phase", phase)
+    raise errors.BackendError(f"progress in the phase {phase!r}: there are {get_args(Phase)}")
+
+
+def _text(text: str) -> str:
+    """Fit for a message: a path may hold bytes that are no UTF-8."""
+    return text[:_LONGEST].encode("utf-8", "backslashreplace").decode()
 
 
 class _Cancelled(Exception):

@@ -1,0 +1,119 @@
+"""Numbered requests to a worker, and their answers within the budget of what it is at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from forge import errors
+from forge.budgets import Budgets
+from forge.channel import Channel
+from forge.errors import BackendError, BackendLost, ForgeError, UsageError
+from forge.messages import (
+    Answer,
+    Cancel,
+    Evaluate,
+    Failed,
+    Finished,
+    Generate,
+    Hello,
+    Load,
+    Next,
+    Open,
+)
+
+OPEN, LOAD = 1, 2
+"""The numbers of a worker's first two requests."""
+_STALE = 1 << 16
+"""Answers of abandoned requests that may still come: far more than a socket holds."""
+
+
+class Dialogue:
+    """Owns the request's number, whether it is `unfinished`, and which ones were abandoned."""
+
+    def __init__(self, channel: Channel, budgets: Budgets) -> None:
+        self.budgets = budgets
+        self.unfinished = False
+        self._channel = channel
+        self._number = LOAD
+        self._abandoned: set[int] = set()
+        self._dropped = 0
+
+    def begin(self, phase: str) -> int:
+        """A new request's number; one that was left in the middle is given up."""
+        if self.unfinished:
+            self.end(self._number)
+        self._number += 1
+        self.unfinished = True
+        self.budgets.phase = phase
+        return self._number
+
+    def end(self, number: int) -> None:
+        """Have the worker stop, if it still works for this request; its answers will be dropped."""
+        if number != self._number or not self.unfinished:
+            return
+        self.unfinished = False
+        self._abandoned.add(number)
+        try:
+            if not self._channel.usable or not self._channel.send(Cancel(number), 0.5):
+                self._channel.kill()
+        except BackendError:
+            self._channel.kill()
+
+    def send(
+        self,
+        message: Open | Load | Generate | Evaluate | Next,
+        interrupted: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Under the deadline of the work that it asks for, or that is still to be finished."""
+        try:
+            self._channel.send(message, self.budgets.seconds(), interrupted)
+        except BackendError as error:
+            raise self._failed(error) from None
+
+    def receive(self, interrupted: Callable[[], bool], number: int | None = None) -> Answer | None:
+        """The next answer; those to abandoned requests are dropped. None: interrupted."""
+        while True:
+            if number not in (None, self._number):
+                raise UsageError("this reply was given up when the next one began")
+            try:
+                answer = self._channel.receive(self.budgets.seconds(), interrupted)
+            except BackendError as error:
+                raise self._failed(error) from None
+            if answer is None:
+                return None
+            if not isinstance(answer, Hello) and answer.id in self._abandoned:
+                self._drop(answer)
+            elif isinstance(answer, Failed) and answer.id in (0, number or OPEN, number or LOAD):
+                self.unfinished = False
+                raise _failure(answer)
+            elif number is None or (not isinstance(answer, Hello) and answer.id == number):
+                return answer
+            else:
+                raise self.nonsense(answer)
+
+    def _drop(self, answer: Answer) -> None:
+        if isinstance(answer, Finished | Failed):
+            self._abandoned.discard(answer.id)
+            self._dropped = 0
+        self._dropped += 1
+        if self._dropped > _STALE:
+            raise self.nonsense(answer)
+
+    def _failed(self, error: BackendError) -> BackendError:
+        """The same error with the phase in it; the worker is not worth another word."""
+        self.unfinished = False
+        return type(error)(f"{error} in {self.budgets.phase}")
+
+    def nonsense(self, answer: object) -> BackendLost:
+        """The error for an answer that makes no sense now."""
+        self.unfinished = False
+        return BackendLost(
+            f"the worker answered out of turn in {self.budgets.phase}: {answer!r:.100}"
+        )
+
+
+def _failure(answer: Failed) -> ForgeError:
+    kind = getattr(errors, answer.kind, None)
+    if not (isinstance(kind, type) and issubclass(kind, ForgeError)) or kind is errors.NoBackend:
+        kind = BackendError
+    return kind(answer.message)

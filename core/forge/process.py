@@ -1,0 +1,147 @@
+"""The worker as a process: how it is started, tied to the host's life, and killed."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+
+from forge.errors import BackendLost
+
+_F_SETSIG = 10  # Linux's fcntl(2); Python does not name it
+_LOWEST = 3
+_TAIL = 2000
+
+
+class WorkerProcess:
+    """Owns the process, the host's end of its socket, its log, its lifeline, and the board.
+
+    The board is an anonymous file that both share, for results too large for messages.
+    """
+
+    def __init__(self, command: Sequence[str], env: Mapping[str, str]) -> None:
+        with _interrupts_later(), ExitStack() as ours, ExitStack() as theirs:
+            try:
+                self.board = _closing(ours, _anonymous_file())
+                self._log = ours.enter_context(tempfile.TemporaryFile())  # a pipe could fill up
+                self.socket, other = socket.socketpair()
+                ours.enter_context(self.socket)
+                connection = _closing(theirs, other.detach())
+                end, lifeline = os.pipe()
+                end = _closing(theirs, end)
+                _closing(ours, lifeline)
+                self.process = subprocess.Popen(
+                    [*command, str(connection), str(self.board), str(end)],
+                    pass_fds=(connection, self.board, end),
+                    env=env,
+                    stdin=subprocess.DEVNULL,
+                    stdout=self._log,
+                    stderr=self._log,
+                    start_new_session=True,  # the terminal's signals are for the host
+                )
+            except OSError as error:
+                raise BackendLost(f"the worker cannot be started: {error}") from None
+            _tie(end, self.process.pid)
+            self.socket.setblocking(False)
+            self._tail = b""
+            self._resources = ours.pop_all()
+            self.open = True
+
+    def kill(self, seconds: float) -> bool:
+        """SIGKILL to it and what it started; False if it stays, stuck in its driver."""
+        try:
+            if self.process.poll() is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(self.process.pid, signal.SIGKILL)
+                self.ended(seconds)
+        finally:
+            if self.open:
+                self.open = False
+                self.log_tail()
+                self._resources.close()
+        return self.process.poll() is not None
+
+    def ended(self, seconds: float) -> bool:
+        """Whether it ends by itself within that time."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(seconds)
+        return self.process.returncode is not None
+
+    def last_words(self) -> str:
+        """How it ended, and the last line it printed."""
+        self.ended(1)
+        code = self.process.returncode
+        if code is None:
+            how = "the worker closed its connection"
+        elif code < 0:
+            how = f"the worker was killed by {_signal_name(-code)}"
+        else:
+            how = f"the worker ended with exit code {code}"
+        lines = self.log_tail().strip().splitlines()
+        return f"{how}: {lines[-1].strip()[:200]}" if lines else how
+
+    def log_tail(self) -> str:
+        """The end of what it and its driver printed."""
+        if not self._log.closed:
+            size = os.fstat(self._log.fileno()).st_size
+            self._tail = os.pread(self._log.fileno(), _TAIL, max(0, size - _TAIL))
+        return self._tail.decode(errors="replace")
+
+    def __del__(self) -> None:
+        if getattr(self, "open", False):
+            self.kill(1)
+
+
+def _tie(lifeline: int, pid: int) -> None:
+    """Have the kernel kill the worker's session when the pipe's other end closes.
+
+    It needs neither the worker's help nor its interpreter's lock, and works from its first
+    instruction on. (PR_SET_PDEATHSIG would follow the thread that started the worker, not the
+    process.) Owner, signal and O_ASYNC belong to the open file, which the worker has inherited:
+    they outlive the host's copy of the descriptor.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError):  # it may have ended already
+            fcntl.fcntl(lifeline, fcntl.F_SETOWN, -pid)
+            fcntl.fcntl(lifeline, _F_SETSIG, signal.SIGKILL)
+            flags = fcntl.fcntl(lifeline, fcntl.F_GETFL)
+            fcntl.fcntl(lifeline, fcntl.F_SETFL, flags | os.O_ASYNC)
+
+
+@contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Hold Ctrl-C back: between fork and the first reference to it, a process would be lost."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _closing(stack: ExitStack, fd: int) -> int:
+    """Have the stack close it; moved out of the way where the host has no stdin or stdout."""
+    if fd < _LOWEST:
+        low, fd = fd, fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LOWEST)
+        os.close(low)
+    stack.callback(os.close, fd)
+    return fd
+
+
+def _anonymous_file() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("forge-board")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,272 @@
+"""A backend that fails when told to: real hangs, crashes and wrong numbers around a real backend.
+
+    hangs = faulty("hangs", of=mine, fault="hang", phase="decode", step=3)
+    engine = Engine.open(model, backend=hangs, fallback_to=[mine])
+
+The worker that opens it computes with the backend `of` until the third decode step, then stops
+there for good. Nothing is simulated: only the kernel's own means end such a process.
+
+fault     what happens
+hang      sleeps for ever; SIGTERM is ignored
+busy-hang spins for ever in one C call that holds the interpreter's lock
+die       SIGKILL
+exit      the process ends with code 7
+abort     abort(3), as drivers do
+segfault  reads address 0
+exception RuntimeError, a backend's own bug
+oom       BackendOutOfMemory
+lost      BackendLost, as a backend says when its device is gone
+slow      sleeps `seconds` before the step and before each one after it
+nan       from the step on every result is NaN
+constant  from the step on every result is one number
+wrong     from the step on results are a tenth too large in every third column: plausible, and wrong
+
+phase     its steps
+start     the interpreter's start (only the endings, from hang to segfault, and slow)
+open      the constructor
+load      each weight
+compile   the compilation of the model
+check     each known answer
+prefill   each chunk of a prompt
+decode    each token after the first
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+
+from forge.backend import (
+    Array,
+    Backend,
+    BackendConfig,
+    BackendLost,
+    BackendOutOfMemory,
+    BackendSpec,
+    Check,
+    Device,
+    Executable,
+    Graph,
+    Memory,
+    Node,
+    Phase,
+    Progress,
+    Rows,
+    Value,
+    Weight,
+)
+from forge.errors import UsageError
+from forge.sampling import Sampler
+from forge.testing.damage import ENDINGS, damage
+
+Fault: TypeAlias = Literal[
+    "hang",
+    "busy-hang",
+    "die",
+    "exit",
+    "abort",
+    "segfault",
+    "exception",
+    "oom",
+    "lost",
+    "slow",
+    "nan",
+    "constant",
+    "wrong",
+]
+Where: TypeAlias = Literal["start", "open", "load", "compile", "check", "prefill", "decode"]
+PHASES: tuple[Where, ...] = get_args(Where)
+FAULTS: tuple[Fault, ...] = get_args(Fault)
+_NUMBERS = ("nan", "constant", "wrong")
+_OURS = "faulty."
+
+
+def faulty(
+    name: str,
+    *,
+    of: BackendSpec,
+    fault: Fault,
+    phase: Where,
+    step: int = 1,
+    seconds: float = 0.0,
+    floor: bool = False,
+) -> BackendSpec:
+    """A backend called `name` that is `of` until the phase's step (from 1), and then fails.
+
+    `seconds` is for "slow". UsageError for what cannot be.
+    """
+    if fault not in FAULTS or phase not in PHASES or step < 1:
+        raise UsageError(f"fault {fault!r} at step {step} of {phase!r}: see forge.testing.faulty")
+    if phase == "start" and fault not in (*ENDINGS, "slow"):
+        raise UsageError(f"at its start a worker can {', '.join(ENDINGS)} or be slow, not {fault}")
+    mine = {"of": of.factory, "fault": fault, "phase": phase, "step": step, "seconds": seconds}
+    return replace(
+        of,
+        name=name,
+        factory="forge.testing.faulty:FaultyBackend",
+        options={**of.options, **{_OURS + key: str(value) for key, value in mine.items()}},
+        env={**of.env, **_start(fault, seconds)} if phase == "start" else of.env,
+        floor=floor,
+    )
+
+
+def _start(fault: Fault, seconds: float) -> dict[str, str]:
+    folder = str(Path(__file__).parent / "at_start")
+    paths = os.environ.get("PYTHONPATH")
+    how = {"FORGE_FAULT_SECONDS": str(seconds)} if fault == "slow" else {"FORGE_FAULT": fault}
+    return {"PYTHONPATH": f"{folder}{os.pathsep}{paths}" if paths else folder, **how}
+
+
+class _Script:
+    """Counts the steps of the phase and fails at the one that was asked for."""
+
+    def __init__(self, options: Mapping[str, str]) -> None:
+        mine = {k.removeprefix(_OURS): v for k, v in options.items() if k.startswith(_OURS)}
+        self.of = mine["of"]
+        self._fault, self._phase = mine["fault"], mine["phase"]
+        self._step, self._seconds = int(mine["step"]), float(mine["seconds"])
+        self._count = 0
+        self._lies = False
+
+    @property
+    def changes_numbers(self) -> bool:
+        return self._fault in _NUMBERS
+
+    def reach(self, phase: Where) -> None:
+        """A step of the phase begins."""
+        self._count += phase == self._phase
+        if phase != self._phase or self._count < self._step or self._phase == "start":
+            return
+        match self._fault:
+            case "exception":
+                raise RuntimeError(f"scripted: step {self._count} of {phase}")
+            case "oom":
+                raise BackendOutOfMemory(f"scripted: no room at step {self._count} of {phase}")
+            case "lost":
+                raise BackendLost(f"scripted: the device is gone at step {self._count} of {phase}")
+            case "slow":
+                time.sleep(self._seconds)
+            case "nan" | "constant" | "wrong":
+                self._lies = True
+            case fault:
+                damage(fault)
+
+    def result(self, value: Array) -> Array:
+        """What is made of a true result."""
+        if not self._lies:
+            return value
+        wrong = np.array(value, np.float32)
+        if self._fault == "wrong":
+            wrong[:, ::3] *= np.float32(1.1)
+        else:
+            wrong[:] = np.nan if self._fault == "nan" else 0.5
+        return wrong
+
+
+class FaultyBackend(Backend):
+    """Passes everything on to the backend it wraps; fails as its options say."""
+
+    def __init__(self, config: BackendConfig) -> None:
+        super().__init__(config)
+        self._script = _Script(config.options)
+        self._script.reach("open")
+        module, _, name = self._script.of.partition(":")
+        options = {k: v for k, v in config.options.items() if not k.startswith(_OURS)}
+        self._inner: Backend = getattr(import_module(module), name)(
+            BackendConfig(config.device, config.threads, options)
+        )
+
+    @property
+    def device(self) -> Device:
+        """That of the wrapped backend."""
+        return self._inner.device
+
+    def supports(self, node: Node, specs: Mapping[str, Value]) -> bool:
+        """As the wrapped backend does."""
+        return self._inner.supports(node, specs)
+
+    def compile(
+        self, graph: Graph, weights: Mapping[str, Weight], progress: Progress
+    ) -> Executable:
+        """The model's graph, or, as those have one node, a known answer's."""
+        if len(graph.nodes) == 1:
+            inner = self._inner.compile(graph, weights, progress)
+            return FaultyExecutable(inner, self._script, known=True)
+
+        def told(phase: Phase, done: int, total: int, detail: str = "") -> None:
+            if phase == "load" and done:
+                self._script.reach("load")
+            progress(phase, done, total, detail)
+
+        inner = self._inner.compile(graph, weights, told)
+        self._script.reach("compile")
+        return FaultyExecutable(inner, self._script, known=False)
+
+    def required(self, graph: Graph) -> int:
+        """As the wrapped backend needs."""
+        return self._inner.required(graph)
+
+    def memory(self) -> Memory:
+        """That of the wrapped backend."""
+        return self._inner.memory()
+
+    def checks(self) -> list[Check]:
+        """Those of the wrapped backend."""
+        return self._inner.checks()
+
+    def close(self) -> None:
+        """Close the wrapped backend."""
+        self._inner.close()
+
+
+class FaultyExecutable(Executable):
+    """Passes runs on; the script sees each step before it happens and each result after it."""
+
+    def __init__(self, inner: Executable, script: _Script, *, known: bool) -> None:
+        self._inner, self._script, self._known = inner, script, known
+        self._decoding = False
+        self.chunk = inner.chunk
+
+    @property
+    def graph(self) -> Graph:
+        """That of the wrapped executable."""
+        return self._inner.graph
+
+    def run(
+        self, inputs: Mapping[str, Array], positions: Array, slots: Array, rows: Rows
+    ) -> dict[str, Array]:
+        """A step of check, prefill or decode."""
+        self._script.reach("check" if self._known else "decode" if self._decoding else "prefill")
+        results = self._inner.run(inputs, positions, slots, rows)
+        return {name: self._script.result(value) for name, value in results.items()}
+
+    def keep(self, slot: int, count: int) -> int:
+        """As the wrapped executable keeps."""
+        return self._inner.keep(slot, count)
+
+    def decode(
+        self, token: int, start: int, count: int, sampler: Sampler, slot: int = 0
+    ) -> Iterator[int]:
+        """The wrapped executable's own way, unless its numbers are to be changed."""
+        if self._script.changes_numbers:
+            self._decoding = True
+            try:
+                yield from super().decode(token, start, count, sampler, slot)
+            finally:
+                self._decoding = False
+            return
+        tokens = self._inner.decode(token, start, count, sampler, slot)
+        for _ in range(count):
+            self._script.reach("decode")
+            yield next(tokens)
+
+    def close(self) -> None:
+        """Close the wrapped executable."""
+        self._inner.close()

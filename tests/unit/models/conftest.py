@@ -249,11 +249,18 @@ class Peer:
         self._twin.float32_twin(str(path), str(out))
         return out
 
-    def logits(self, path: Path, tokens: Sequence[int], folder: Path) -> Array:
+    def greedy(self, path: Path, tokens: Sequence[int], count: int) -> list[int]:
+        """The most likely tokens after `tokens`, one after the other."""
+        ids = ",".join(map(str, tokens))
+        command = ("generate", path, "--tokens", ids, "-n", str(count), "--exact", "-t", "2")
+        return list(json.loads(self._ask(*command)))
+
+    def logits(self, path: Path, tokens: Sequence[int], folder: Path, timeout: float = 50) -> Array:
         """After each of `tokens`, with keys and values in float32."""
         out = folder / "logits.npy"
         ids = ",".join(map(str, tokens))
-        self._ask("logits", path, "--tokens", ids, "--out", out, "--exact", "-t", "2")
+        command = ("logits", path, "--tokens", ids, "--out", out, "--exact", "-t", "2")
+        self._ask(*command, timeout=timeout)
         return np.asarray(np.load(out, allow_pickle=False))
 
 

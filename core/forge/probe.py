@@ -15,17 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forge import reference
-from forge.backend import Backend
+from forge.backend import Backend, Progress
 from forge.errors import BackendWrong
 from forge.gguf import GGUFFile
-from forge.graph import TOKENS, Graph, Node, Op, StateSpec, TensorSpec, WeightSpec
+from forge.graph import ROWS, TOKENS, Graph, Node, Op, StateSpec, TensorSpec, WeightSpec
 from forge.weights import Weights
 
 Array = NDArray[Any]
 
 BOUND = 1e-3
 """Normalised mean square error: int8 activations stay under 1e-4, a scale off by 4 % is above."""
-_ROWS, _EXPERTS, _CAPACITY, _TOKENS = 16, 4, 16, 4
+_ROWS, _EXPERTS = 16, 4
+_TOKENS, _ATTENDED = 4, 40
+"""Tokens that come before the single one: attention needs many, and some that lie far apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +38,13 @@ class Case:
     graph: Graph
     inputs: Mapping[str, Array]
 
-    def part(self, start: int, stop: int) -> dict[str, Array]:
-        """The inputs of tokens start..stop."""
-        return {name: value[start:stop] for name, value in self.inputs.items()}
+    def runs(self, chunk: int) -> Iterator[tuple[Array, dict[str, Array]]]:
+        """Positions and inputs of each run: all but the last token in chunks, then that one."""
+        last = max(len(value) for value in self.inputs.values()) - 1
+        for start in (*range(0, last, chunk), last):
+            stop = min(start + chunk, last) if start < last else last + 1
+            positions = np.arange(start, stop, dtype=np.int32)
+            yield positions, {name: value[start:stop] for name, value in self.inputs.items()}
 
 
 def cases(graph: Graph) -> Iterator[Case]:
@@ -51,7 +57,7 @@ def cases(graph: Graph) -> Iterator[Case]:
         sizes = [w.shape for w in weights if len(w.shape) == 1] + [s.size for s in states]
         heads = [node.attrs.get(name) for name in ("heads", "kv_heads")]
         kind = (node.op, *(w.dtype for w in weights), *sizes, *heads, len(node.inputs))
-        if kind not in seen and node.op is not Op.SELECT_ROWS:
+        if kind not in seen:
             seen.add(kind)
             types = ", ".join(w.dtype for w in weights)
             yield _case(f"{node.op} {types}".strip(), node, {n: specs[n] for n in node.inputs})
@@ -64,23 +70,25 @@ def _case(name: str, node: Node, specs: Mapping[str, object]) -> Case:
     state: dict[str, StateSpec] = {}
     values: dict[str, Array] = {}
     attrs = dict(node.attrs)
+    tokens = 1 + (_ATTENDED if node.op is Op.ATTENTION else _TOKENS)
     for at, (given, spec) in enumerate(specs.items()):
         if isinstance(spec, WeightSpec):
             weights[given] = _few_rows(spec)
         elif isinstance(spec, StateSpec):
-            state[given] = replace(spec, slots=1, capacity=_CAPACITY)
+            state[given] = replace(spec, slots=1, capacity=_ATTENDED + 1)
         elif isinstance(spec, TensorSpec):
             width = spec.shape[-1] if len(spec.shape) == 2 else 0
             if node.op is Op.EXPERTS and at == 1:
                 width = min(int(width), _EXPERTS)
                 attrs["used"] = min(attrs["used"], width)
-            inputs[given] = TensorSpec((TOKENS, width) if width else (TOKENS,), spec.dtype)
+            first = ROWS if given == "rows" else TOKENS
+            inputs[given] = TensorSpec((first, width) if width else (first,), spec.dtype)
             if given == "tokens":
                 tables = [s.shape[0] for s in specs.values() if isinstance(s, WeightSpec)]
                 known = min(_ROWS, *tables)
-                values[given] = random.integers(0, known, _TOKENS + 1).astype(np.int32)
+                values[given] = random.integers(0, known, tokens).astype(np.int32)
             elif width:
-                values[given] = random.standard_normal((_TOKENS + 1, int(width)), np.float32)
+                values[given] = random.standard_normal((tokens, int(width)), np.float32)
     graph = Graph(inputs, weights, state, (replace(node, attrs=attrs),), (node.name,), name)
     return Case(name, graph, values)
 
@@ -94,12 +102,19 @@ def _few_rows(spec: WeightSpec) -> WeightSpec:
 
 
 def check(
-    backend: Backend, graph: Graph, file: GGUFFile, beat: Callable[[int, int, str], None]
+    backend: Backend,
+    graph: Graph,
+    file: GGUFFile,
+    beat: Callable[[int, int, str], None],
+    progress: Progress = lambda *_: None,
 ) -> float:
-    """Run every case; the worst error, or BackendWrong naming the case."""
+    """Run every case; the worst error, or BackendWrong naming the case.
+
+    `progress` hears of what the backend compiles for them, `beat` of cases that are finished.
+    """
     every, worst = list(cases(graph)), 0.0
     for done, case in enumerate(every, 1):
-        error = _error(backend, case, file)
+        error = _error(backend, case, file, progress)
         if not error <= BOUND:
             raise BackendWrong(
                 f"{backend.device.name} computes {case.name} wrongly: "
@@ -110,20 +125,19 @@ def check(
     return worst
 
 
-def _error(backend: Backend, case: Case, file: GGUFFile) -> float:
+def _error(backend: Backend, case: Case, file: GGUFFile, progress: Progress) -> float:
     weights = Weights(case.graph, file)
-    executable = backend.compile(case.graph, weights, lambda *_: None)
+    executable = backend.compile(case.graph, weights, progress)
     (node,) = case.graph.nodes
     exact: dict[str, Array] = {n: w.dense().astype(np.float64) for n, w in weights.items()}
     exact |= {n: np.zeros(s.shape) for n, s in case.graph.state.items()}
     error = size = 0.0
     try:
-        for start, stop in ((0, _TOKENS), (_TOKENS, _TOKENS + 1)):
-            positions = np.arange(start, stop, dtype=np.int32)
-            slots = np.zeros_like(positions)
-            given = case.part(start, stop)
-            got = executable.run(given, positions, slots, "all")[node.name]
-            values = {**exact, "positions": positions, "slots": slots}
+        for positions, given in case.runs(executable.chunk):
+            slots, count = np.zeros_like(positions), len(positions)
+            rows = [count - 1, 0] if node.op is Op.SELECT_ROWS else list(range(count))
+            got = executable.run(given, positions, slots, rows)[node.name]
+            values = {**exact, "positions": positions, "slots": slots, "rows": np.array(rows)}
             values |= {
                 n: v if v.dtype.kind == "i" else v.astype(np.float64) for n, v in given.items()
             }

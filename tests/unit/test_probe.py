@@ -22,6 +22,16 @@ from forge.weights import Weight
 from forge_cpu.backend import CpuBackend
 
 Array = np.ndarray[Any, Any]
+USED = [
+    Op.EMBED,
+    Op.RMS_NORM,
+    Op.MATMUL,
+    Op.ROPE,
+    Op.ATTENTION,
+    Op.ADD,
+    Op.SILU_MUL,
+    Op.SELECT_ROWS,
+]
 Lie = Callable[[Node, Array], Array]
 
 
@@ -83,13 +93,12 @@ def test_every_op_weight_type_and_head_count_has_a_case(file: GGUFFile) -> None:
         covered.add((node.op, types, node.attrs.get("heads")))
     for node in graph.nodes:
         types = tuple(graph.weights[n].dtype for n in node.inputs if n in graph.weights)
-        if node.op is not Op.SELECT_ROWS:
-            assert (node.op, types, node.attrs.get("heads")) in covered, node.name
+        assert (node.op, types, node.attrs.get("heads")) in covered, node.name
     assert (Op.MATMUL, ("q4_0",), None) in covered
     assert len(list(cases(graph))) < 25
 
 
-@pytest.mark.parametrize("op", [Op.EMBED, Op.MATMUL, Op.RMS_NORM, Op.ROPE, Op.ATTENTION, Op.ADD])
+@pytest.mark.parametrize("op", USED)
 @pytest.mark.parametrize(
     "lie",
     [
@@ -108,6 +117,47 @@ def test_a_backend_that_computes_one_op_wrongly_is_found_out(
     backend = Lying(lambda node, out: lie(out) if node.op is op else out)
     with pytest.raises(BackendWrong, match=f"computes {op}.* wrongly: error .*, bound 0.001"):
         check(backend, build_graph(file), file, silent)
+
+
+class Rewriting(CpuBackend):
+    """Compiles another graph than it was given."""
+
+    def __init__(self, change: Callable[[Node], Node], chunk: int = 512) -> None:
+        super().__init__(BackendConfig(threads=1))
+        self._change, self._chunk = change, chunk
+
+    def compile(
+        self, graph: Graph, weights: Mapping[str, Weight], progress: Progress
+    ) -> Executable:
+        changed = replace(graph, nodes=tuple(map(self._change, graph.nodes)))
+        executable = super().compile(changed, weights, progress)
+        executable.chunk = self._chunk
+        return executable
+
+
+def with_attrs(op: Op, **attrs: Any) -> Callable[[Node], Node]:
+    """A change that gives nodes of `op` other attributes."""
+
+    def change(node: Node) -> Node:
+        return replace(node, attrs={**node.attrs, **attrs}) if node.op is op else node
+
+    return change
+
+
+def test_an_attention_scale_ten_percent_off_is_found_out(file: GGUFFile) -> None:
+    backend = Rewriting(with_attrs(Op.ATTENTION, scale=1.1 * 16**-0.5))
+    with pytest.raises(BackendWrong, match="attention"):
+        check(backend, build_graph(file), file, silent)
+
+
+def test_attention_that_forgets_what_is_far_away_is_found_out(file: GGUFFile) -> None:
+    with pytest.raises(BackendWrong, match="attention"):
+        check(Rewriting(with_attrs(Op.ATTENTION, window=30)), build_graph(file), file, silent)
+
+
+def test_a_case_comes_in_runs_that_the_backend_takes(file: GGUFFile) -> None:
+    honest = Rewriting(lambda node: node, chunk=3)
+    assert check(honest, build_graph(file), file, silent) < BOUND / 1e6
 
 
 def test_one_bad_row_of_the_second_run_is_found_out(file: GGUFFile) -> None:

@@ -47,7 +47,9 @@ def load_model(backend: Backend, file: GGUFFile, request: Load, beat: Beat) -> L
 
     executable = backend.compile(graph, Weights(graph, file), progress)
     beat("check", 0, 0, "")
-    check(backend, graph, file, lambda done, total, what: beat("check", done, total, what))
+    check(
+        backend, graph, file, lambda done, total, what: beat("check", done, total, what), progress
+    )
     return LoadedModel(executable, context, notes)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forge.errors import NoBackend, TextError, UsageError
+from forge.errors import BackendWrong, ModelError, NoBackend, UsageError
 from forge.events import Done, Event, Fallback, Ready, Text, Timings, Token
 from forge.gguf import GGUFFile, open_gguf
 from forge.plugins import Plugins, missing
@@ -48,12 +48,18 @@ class Engine:
         patience: float = 1.0,
         fallback_to: Sequence[BackendSpec] | None = None,
     ) -> None:
-        if threads is not None and threads < 1:
-            raise UsageError(f"{threads} threads: give at least 1")
+        if threads is not None and not 1 <= threads <= _MOST_THREADS:
+            raise UsageError(f"{threads} threads: give 1 to {_MOST_THREADS}")
+        if context is not None and not 1 <= context <= _MOST:
+            raise UsageError(f"a context of {context} tokens: give 1 to {_MOST}")
         if not patience > 0:
             raise UsageError(f"a patience of {patience}: give a positive factor")
+        if device is not None and not _is_unicode(device):
+            raise UsageError(f"there is no device {device!r}")
         self._moved: list[Fallback] = []  # while loading, for the next reply's Done
         self.model = resolve(None if model is None else str(model))
+        if not _is_unicode(str(self.model.absolute())):
+            raise ModelError(f"{self.model}: the path is not UTF-8: rename the file or its folder")
         self.file: GGUFFile = open_gguf(self.model)
         options = WorkerOptions(str(self.model.absolute()), context, device, threads, patience)
         self._supervisor = Supervisor(_order(backend, fallback_to), options, strict=strict)
@@ -76,12 +82,22 @@ class Engine:
     def load(self) -> Iterator[Event]:
         """Load the model, telling how it goes; the tokenizer is made while the worker loads."""
         self._supervisor.spawn()
-        if not self.tokenizer.size:
-            raise TextError(f"{self.model}: the vocabulary is empty")
+        self._check_vocabulary()
         for event in self._supervisor.load():
             if isinstance(event, Fallback):
                 self._moved.append(event)
             yield event
+
+    def _check_vocabulary(self) -> None:
+        """Tokens without a row cannot be read, rows without a token cannot be shown."""
+        size, table = self.tokenizer.size, self.file.tensors.get("token_embd.weight")
+        if not size:
+            raise ModelError(f"{self.model}: the vocabulary is empty")
+        if table is not None and table.shape[0] != size:
+            raise ModelError(
+                f"{self.model}: the vocabulary has {size} tokens, and token_embd.weight "
+                f"has {table.shape[0]} rows"
+            )
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -162,7 +178,7 @@ class Engine:
         yield from self._generate(
             list(tokens),
             (params or SamplingParams()).resolved(),
-            _MOST if max_tokens is None else max_tokens,
+            _MOST if max_tokens is None else min(max_tokens, _MOST),
             StopMatcher(stop) if stop else None,
             sorted(self.tokenizer.stop_ids if stop_ids is None else stop_ids),
             reuse,
@@ -234,7 +250,8 @@ class Engine:
     def logits(self, tokens: Sequence[int]) -> NDArray[np.float32]:
         """The logits after each of `tokens`, f32 [n, vocabulary]; no BOS is added.
 
-        Never answered by another backend than the one that is ready: BackendError instead.
+        Never answered by another backend than the one that is ready: BackendError instead, and
+        BackendWrong when a number is not finite.
         """
         return np.concatenate(list(self.logit_blocks(tokens)))
 
@@ -245,7 +262,12 @@ class Engine:
         size = self.tokenizer.size
         if not all(0 <= token < size for token in tokens):
             raise UsageError(f"a token is not in the vocabulary, 0 to {size - 1}")
-        return self._supervisor.logits(tokens)
+        return map(self._finite, self._supervisor.logits(tokens))
+
+    def _finite(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
+        if not np.isfinite(block).all():
+            raise BackendWrong(f"{self.backend}: the logits of {self.model} are not finite")
+        return block
 
     def cancel(self) -> bool:
         """Stop the reply in progress: it ends with a Done whose reason is `cancelled`.
@@ -272,7 +294,8 @@ class Engine:
 
 
 _MOST = 2**31 - 1
-"""No limit but the context's."""
+"""Tokens: no limit but the context's."""
+_MOST_THREADS = 2**16
 
 
 class _Ids:
@@ -317,6 +340,11 @@ class _Reply:
             piece, self.stopped = self._matcher.push(piece)
         self.text += piece
         return piece
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether the worker can be told: bytes that are no UTF-8 come as lone surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _order(

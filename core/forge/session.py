@@ -6,6 +6,7 @@ from collections.abc import Generator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from forge.errors import TextError
 from forge.events import Event, Text, Token
 from forge.sampling import SamplingParams
 
@@ -39,6 +40,8 @@ class Session:
         messages = [*self.messages, {"role": "user", "content": text}]
         rendered = self._engine.template.render(messages)
         prompt = self._continue(rendered)
+        if not prompt:
+            raise TextError("the chat template makes an empty prompt of this: use --raw")
         reply = ""
         said: list[int] = []
         events = self._engine.generate(prompt, params, max_tokens=max_tokens, stop=stop)

@@ -107,6 +107,8 @@ def load(engine: Engine, screen: Screen) -> bool:
                 screen.progress(event)
             case Fallback():
                 screen.fallback(event)
+    for warning in engine.tokenizer.warnings:
+        screen.say(f"{engine.model.name}: {warning}")
     return engine.is_ready
 
 

@@ -10,27 +10,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forge.errors import NoBackend, TextError, UsageError
+from forge.errors import BackendWrong, ModelError, NoBackend, UsageError
 from forge.events import Done, Event, Fallback, Ready
 from forge.gguf import GGUFFile, open_gguf
 from forge.health import Check, Health, Watch, not_installed
 from forge.order import order
 from forge.reply import Reply
-from forge.runner import WorkerOptions
 from forge.sampling import SamplingParams, StopMatcher
 from forge.spec import BackendSpec
 from forge.store import resolve
 from forge.supervisor import Supervisor
 from forge.tokenizer import Tokenizer
+from forge.worker_options import MOST_TOKENS, WorkerOptions
 
 if TYPE_CHECKING:
     from typing import Self
 
     from forge.session import Session
     from forge.template import ChatTemplate
-
-_MOST = 2**31 - 1
-"""Tokens of a reply: no limit but the context's."""
 
 
 class Engine:
@@ -51,10 +48,6 @@ class Engine:
         patience: float = 1.0,
         fallback_to: Sequence[BackendSpec] | None = None,
     ) -> None:
-        if threads is not None and threads < 1:
-            raise UsageError(f"{threads} threads: give at least 1")
-        if not patience > 0:
-            raise UsageError(f"a patience of {patience}: give a positive factor")
         self._moved: list[Fallback] = []  # while loading, for the next reply's Done
         self._order, self._absent = order(backend, fallback_to)
         self.model = resolve(None if model is None else str(model))
@@ -82,12 +75,22 @@ class Engine:
     def load(self) -> Iterator[Event]:
         """Load the model, telling how it goes; the tokenizer is made while the worker loads."""
         self._supervisor.spawn()
-        if not self.tokenizer.size:
-            raise TextError(f"{self.model}: the vocabulary is empty")
+        self._check_vocabulary()
         for event in self._supervisor.load():
             if isinstance(event, Fallback):
                 self._moved.append(event)
             yield event
+
+    def _check_vocabulary(self) -> None:
+        """Tokens without a row cannot be read, rows without a token cannot be shown."""
+        size, table = self.tokenizer.size, self.file.tensors.get("token_embd.weight")
+        if not size:
+            raise ModelError(f"{self.model}: the vocabulary is empty")
+        if table is not None and table.shape[0] != size:
+            raise ModelError(
+                f"{self.model}: the vocabulary has {size} tokens, and token_embd.weight "
+                f"has {table.shape[0]} rows"
+            )
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -197,7 +200,7 @@ class Engine:
         events = self._supervisor.generate(
             list(tokens),
             (params or SamplingParams()).resolved(),
-            _MOST if max_tokens is None else max_tokens,
+            MOST_TOKENS if max_tokens is None else min(max_tokens, MOST_TOKENS),
             sorted(self.tokenizer.stop_ids if stop_ids is None else stop_ids),
             reuse=reuse,
         )
@@ -217,14 +220,20 @@ class Engine:
     def logits(self, tokens: Sequence[int]) -> NDArray[np.float32]:
         """The logits after each of `tokens`, f32 [n, vocabulary]; no BOS is added.
 
-        Never answered by another backend than the one that is ready: BackendError instead.
+        Never answered by another backend than the one that is ready: BackendError instead, and
+        BackendWrong when a number is not finite.
         """
         return np.concatenate(list(self.logit_blocks(tokens)))
 
     def logit_blocks(self, tokens: Sequence[int]) -> Iterator[NDArray[np.float32]]:
         """The same in blocks of rows, for texts whose logits would not fit in memory."""
         self._check(tokens)
-        return self._supervisor.logits(tokens)
+        return map(self._finite, self._supervisor.logits(tokens))
+
+    def _finite(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
+        if not np.isfinite(block).all():
+            raise BackendWrong(f"{self.backend}: the logits of {self.model} are not finite")
+        return block
 
     def _check(self, tokens: Sequence[int]) -> None:
         if not tokens:

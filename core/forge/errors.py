@@ -7,6 +7,7 @@
     │   ├── GGUFError         malformed: names file, field and byte offset
     │   └── UnsupportedModel  well-formed, but of a kind that forge lacks
     ├── StoreError            a download or a cache folder failed
+    ├── OutputError           standard output is full or closed
     ├── TextError             text that cannot be tokenized, or a chat template that fails
     ├── ContextOverflow       more tokens than the context holds
     ├── GraphError            a graph that breaks its own rules: names the node
@@ -56,6 +57,10 @@ class UnsupportedModel(ModelError):
 
 class StoreError(ForgeError):
     """A download or a cache folder failed: no network, no space, no permission."""
+
+
+class OutputError(ForgeError):
+    """Standard output is full or closed."""
 
 
 class TextError(ForgeError):

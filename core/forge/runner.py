@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forge.budgets import SECONDS, Budgets
+from forge.budgets import Budgets
 from forge.channel import Channel
 from forge.dialogue import LOAD, OPEN, Dialogue
 from forge.errors import BackendLost
@@ -36,25 +35,7 @@ from forge.messages import (
 from forge.paths import python_path
 from forge.sampling import SamplingParams
 from forge.spec import BackendSpec
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerOptions:
-    """What every worker of an engine is started with.
-
-    device is for the backend that was `asked` for by name, if one was. patience multiplies every
-    budget; `seconds` are the budgets by phase, and `command` is what
-    speaks for a backend: given three descriptors, it answers as `forge.worker` does.
-    """
-
-    model: str | None
-    context: int | None = None
-    device: str | None = None
-    threads: int | None = None
-    patience: float = 1.0
-    asked: str = ""
-    seconds: Mapping[str, float] = field(default_factory=lambda: SECONDS)
-    command: tuple[str, ...] = (sys.executable, "-P", "-m", "forge.worker")
+from forge.worker_options import WorkerOptions
 
 
 @dataclass(slots=True)

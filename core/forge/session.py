@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from forge.errors import UsageError
+from forge.errors import TextError, UsageError
 from forge.events import Event, Text, Token
 from forge.sampling import SamplingParams
 from forge.transcript import Transcript
@@ -105,6 +105,8 @@ class Session:
         stop: Sequence[str],
     ) -> Generator[Event, None, None]:
         rendered, prompt = self._prompt(asked)
+        if not prompt:
+            raise TextError("the chat template makes an empty prompt of this: use --raw")
         reply = ""
         said: list[int] = []
         events = self._engine.generate(prompt, params, max_tokens=max_tokens, stop=stop)

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from forge.errors import BackendError, BackendUnavailable, ForgeError, NoBackend
 from forge.events import Event, Fallback, FinishReason, Prefill, Ready, Token
-from forge.runner import Runner, WorkerOptions
+from forge.runner import Runner
 from forge.sampling import SamplingParams
 from forge.spec import BackendSpec
+from forge.worker_options import WorkerOptions
 
 
 @dataclass(slots=True)

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from forge.errors import BackendError, BackendUnavailable
 from forge.health import Check, Health, Status, not_installed
 from forge.plugins import Plugins, missing
-from forge.runner import Runner, WorkerOptions
+from forge.runner import Runner
 from forge.spec import BackendSpec
+from forge.worker_options import WorkerOptions
 
 
 def list_backends(

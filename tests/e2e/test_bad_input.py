@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from forge.gguf import open_gguf
+
 VERBS = {
     "run": ("run", "hello", "-m"),
     "tokenize": ("tokenize", "hello", "-m"),
@@ -80,7 +82,10 @@ def test_an_unknown_backend_lists_those_there_are(forge, verb, tiny_chat):
         (("hello", "--top-p", "2"), "top_p"),
         (("hello", "-n", "0"), "--max-tokens"),
         (("hello", "-c", "0"), "context"),
+        (("hello", "-c", "9" * 30), "context"),
         (("hello", "-t", "0"), "threads"),
+        (("hello", "-t", "9" * 30), "threads"),
+        (("hello", "--device", "\udcff"), "device"),
         (("hello", "--patience", "0"), "patience"),
         (("hello", "--tokens", "1"), "--tokens"),
         (("--tokens", "1,x"), "--tokens"),
@@ -94,7 +99,70 @@ def test_options_out_of_range_are_usage_errors(forge, tiny_chat, arguments, word
     refused(forge("run", "-m", tiny_chat, *arguments), 2, word)
 
 
+def test_a_reply_of_any_length_may_be_asked_for(forge, tiny_chat):
+    done = forge("run", "-m", tiny_chat, "hello", "-n", "9" * 30, "-c", "24")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_path_that_is_not_utf8_is_a_path_like_any_other(forge, tiny_chat, tmp_path):
+    path = tmp_path / "caf\udce9.gguf"
+    path.write_bytes(tiny_chat.read_bytes())
+    assert forge("run", "-m", path, "hello", "-n", "2").returncode == 0
+
+
+def test_a_vocabulary_that_does_not_fit_the_embedding_is_named(forge, tiny_chat, tmp_path):
+    path = tmp_path / "cut.gguf"
+    data = bytearray(tiny_chat.read_bytes())
+    name = b"token_embd.weight"
+    at = data.index(name) + len(name) + 4 + 8  # past the number of dimensions and the width
+    data[at : at + 8] = (200).to_bytes(8, "little")
+    path.write_bytes(data)
+    for verb in ("run", "bench", "perplexity"):
+        refused(forge(*VERBS[verb], path), 1, "cut.gguf", "323 tokens", "200 rows")
+
+
+def test_weights_that_are_no_numbers_give_no_answer(forge, tiny_chat, tmp_path):
+    path = tmp_path / "nan.gguf"
+    with open_gguf(tiny_chat) as file:
+        at = file.tensors["output_norm.weight"].offset
+    data = bytearray(tiny_chat.read_bytes())
+    data[at : at + 4] = b"\xff\xff\xff\x7f"
+    path.write_bytes(data)
+    for verb in ("run", "bench", "perplexity"):
+        done = forge(*VERBS[verb], path)
+        assert (done.returncode, done.stdout) == (3, ""), verb
+        assert "Traceback" not in done.stderr
+
+
+def test_what_is_doubtful_about_a_file_is_said(forge, tiny_chat, tmp_path):
+    path = tmp_path / "old.gguf"
+    path.write_bytes(tiny_chat.read_bytes().replace(b"tokenizer.ggml.pre", b"tokenizer.ggml.qre"))
+    for verb in ("run", "tokenize"):
+        done = forge(*VERBS[verb], path)
+        assert done.returncode == 0
+        assert "old.gguf: tokenizer.ggml.pre is missing" in done.stderr
+
+
+def test_a_chat_template_that_writes_nothing_is_an_error(forge, tiny_chat, tmp_path):
+    data = tiny_chat.read_bytes()
+    key = b"tokenizer.chat_template"
+    at = data.index(key) + len(key) + 4
+    size = int.from_bytes(data[at : at + 8], "little")
+    path = tmp_path / "silent.gguf"
+    path.write_bytes(
+        data[: at + 8] + b"{%- if 0 %}x{% endif -%}".ljust(size) + data[at + 8 + size :]
+    )
+    refused(forge("run", "-m", path, "hello"), 1, "empty prompt", "--raw")
+
+
+@pytest.mark.parametrize("layer", ["-1", "0", "2"])
+def test_a_graph_is_cut_between_two_layers(forge, tiny_chat, layer):
+    refused(forge("graph", tiny_chat, "--split", layer), 2, "2 layers")
+
+
 def test_text_that_is_not_utf8_is_refused(forge, tiny_chat, tmp_path):
+    refused(forge("run", "-m", tiny_chat, "hello", "--system", "caf\udce9"), 1, "--system", "UTF-8")
+    refused(forge("run", "-m", tiny_chat, "hello", "--stop", "caf\udce9"), 1, "--stop", "UTF-8")
     (tmp_path / "latin").write_bytes(b"caf\xe9")
     refused(forge("run", "-m", tiny_chat, stdin=b"caf\xe9"), 1, "UTF-8", "3")
     refused(forge("tokenize", "-m", tiny_chat, "--file", tmp_path / "latin"), 1, "latin", "UTF-8")

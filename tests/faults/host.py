@@ -7,11 +7,11 @@ WHAT it does: close, leave (without closing) or raise at the end; patient has bu
 
 import sys
 
-from forge.runner import WorkerOptions
 from forge.sampling import SamplingParams
 from forge.spec import BackendSpec
 from forge.supervisor import Supervisor
 from forge.testing.faulty import faulty
+from forge.worker_options import WorkerOptions
 
 CPU = BackendSpec("cpu", "forge_cpu.backend:CpuBackend", floor=True)
 SECONDS = {"start": 2.0, "decode": 0.4, "prefill": 0.4}

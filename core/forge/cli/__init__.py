@@ -8,7 +8,8 @@ import sys
 from importlib import import_module
 
 from forge._version import __version__
-from forge.errors import ForgeError
+from forge.cli import streams
+from forge.errors import ForgeError, OutputError
 from forge.paths import leave_current_folder
 
 VERBS = (
@@ -46,20 +47,26 @@ def main(arguments: list[str] | None = None) -> int:
     leave_current_folder()
     # numpy's BLAS would start a thread for each core; this process computes nothing with them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a terminal that lacks a character shows ?
+    if arguments is None:  # else the streams are the caller's
+        streams.set_up()
     try:
-        args = parser().parse_args(arguments)
-        code: int = args.run(args)
-        sys.stdout.flush()
+        try:
+            args = parser().parse_args(arguments)
+            code: int = args.run(args)
+        finally:
+            sys.stdout.flush()
     except ForgeError as error:
         print(f"forge: {_printable(str(error))}", file=sys.stderr)
+        if isinstance(error, OutputError):
+            streams.silence()
         return error.exit_code
+    except MemoryError:
+        print("forge: out of memory", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the exit's flush is quiet
+        streams.silence()
         return 1
     return code
 

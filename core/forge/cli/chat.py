@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import signal
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from forge.cli.prompt import ask
 from forge.errors import ForgeError
 from forge.session import Session
 
@@ -23,15 +22,12 @@ def chat_loop(
     params: SamplingParams,
 ) -> int:
     """Ask, answer, ask again, until /bye, Ctrl-D, or Ctrl-C twice at the prompt."""
-    with suppress(ImportError):
-        import readline  # noqa: F401  # gives input() its line editing
-
     session = engine.chat(args.system)
     screen.say(f"{engine.model.name} on {engine.backend}, {engine.device}. /bye or Ctrl-D ends.")
     asked_to_leave = False
     while True:
         try:
-            text = _ask()
+            text = ask()
         except EOFError:
             print()
             return 0
@@ -47,15 +43,6 @@ def chat_loop(
             return 0
         if text.strip():
             _answer(session, screen, text, args, params)
-
-
-def _ask() -> str:
-    """One line; at the prompt Ctrl-C raises KeyboardInterrupt."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        return input(">>> ")
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _answer(

@@ -26,10 +26,10 @@ def add_model(parser: argparse.ArgumentParser, *, required: bool = False) -> Non
 
 def find_model(name: str | None) -> Path:
     """The model's file; what is not here is fetched, with a bar on a terminal."""
-    from forge.cli.pull import progress_bar
+    from forge.cli.pull import ends_tidily, progress_bar
     from forge.store import resolve
 
-    with progress_bar() as report:
+    with ends_tidily(), progress_bar() as report:
         return resolve(name, progress=report)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     """Fetch, then print the path alone, so that `$(forge pull NAME)` is the file."""
     from forge.store import pull  # `forge --help` imports every verb
 
-    with progress_bar() as report:
+    with ends_tidily(), progress_bar() as report:
         path = pull(args.name, progress=report)
     if args.json:
         print(json.dumps({"name": args.name, "path": str(path), "bytes": path.stat().st_size}))
@@ -46,6 +48,24 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.buffer.write(os.fsencode(path) + b"\n")
         sys.stdout.flush()
     return 0
+
+
+@contextmanager
+def ends_tidily() -> Iterator[None]:
+    """A download that is told to end takes pip and its folder with it."""
+
+    def leave(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is signal.SIG_DFL:  # nohup and its like stay in force
+            signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

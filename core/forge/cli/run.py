@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
     from forge.engine import Engine
     from forge.events import Done, Event
+
+
+_MOST_BYTES = 64 << 20
+"""Of a prompt: a context holds less, and a pipe may never end."""
 
 
 def add(subparsers: Any) -> None:
@@ -77,7 +82,8 @@ def run(args: argparse.Namespace) -> int:
             events = engine.generate(tokens, params, max_tokens=args.max_tokens, stop=args.stop)
         done = screen.show(events)
     if args.json:
-        print(json.dumps(as_json(done), ensure_ascii=False), flush=True)
+        # ASCII: no terminal's encoding loses a character, and no U+2028 looks like a second line.
+        print(json.dumps(as_json(done)), flush=True)
     return 130 if done.finish_reason == "cancelled" else 0
 
 
@@ -90,24 +96,30 @@ def _refuse_contradictions(args: argparse.Namespace) -> None:
         raise UsageError("--bos goes with --raw: a chat template writes its own BOS")
     if args.max_tokens is not None and args.max_tokens < 1:
         raise UsageError(f"--max-tokens {args.max_tokens}: ask for at least 1")
+    for option, text in (("--system", args.system), *(("--stop", stop) for stop in args.stop)):
+        _utf8(os.fsencode(text or ""), option)
 
 
 def _prompt(args: argparse.Namespace) -> str:
     """The argument or standard input, which must be UTF-8."""
-    if args.prompt is not None:
-        text: str = args.prompt
-        raw = text.encode("utf-8", "surrogateescape")
+    if args.prompt is None:
+        raw = sys.stdin.buffer.read(_MOST_BYTES + 1)
     else:
-        raw = sys.stdin.buffer.read()
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise TextError(
-            f"the prompt is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}"
-        ) from None
+        raw = os.fsencode(args.prompt)
+    if len(raw) > _MOST_BYTES:
+        raise TextError(f"the prompt is larger than {_MOST_BYTES >> 20} MiB")
+    text = _utf8(raw, "the prompt")
     if not text.strip() and not args.raw:
         raise UsageError("the prompt is empty")
     return text
+
+
+def _utf8(raw: bytes, what: str) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise TextError(f"{what} is not UTF-8: byte {error.start} is {byte:#04x}") from None
 
 
 def _reply(engine: Engine, args: argparse.Namespace, prompt: str, params: Any) -> Iterator[Event]:

@@ -12,6 +12,12 @@ from forge.engine import Engine
 from forge.errors import BackendLost
 from forge.events import Done, Event, Fallback, Loading, Prefill, Ready, Text, Token
 
+_CONTROLS: dict[int, int | str] = {
+    c: 0xFFFD for c in (*range(32), *range(127, 160)) if chr(c) not in "\n\t"
+}
+_CONTROLS |= {ord("\r"): ""}
+"""Characters that move the cursor or begin a command to the terminal."""
+
 
 class Screen:
     """Prints events; progress only where stderr is a terminal, a fallback always."""
@@ -28,7 +34,7 @@ class Screen:
             match event:
                 case Text() if not self._json:
                     self.status("")
-                    print(event.text, end="", flush=True)
+                    print(self._shown(event.text), end="", flush=True)
                     self._column = 0 if event.text.endswith("\n") else 1
                 case Fallback():
                     self.fallback(event)
@@ -40,6 +46,10 @@ class Screen:
                     self.finish(event)
                     return event
         raise BackendLost("the reply ended without a word")
+
+    def _shown(self, text: str) -> str:
+        """A terminal must not obey what a model writes; a file gets it as it is."""
+        return text.translate(_CONTROLS) if sys.stdout.isatty() else text
 
     def progress(self, event: Loading | Ready | Prefill) -> None:
         """One line that is overwritten by the next."""
@@ -107,6 +117,8 @@ def load(engine: Engine, screen: Screen) -> bool:
                 screen.progress(event)
             case Fallback():
                 screen.fallback(event)
+    for warning in engine.tokenizer.warnings:
+        screen.say(f"{engine.model.name}: {warning}")
     return engine.is_ready
 
 

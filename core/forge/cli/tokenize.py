@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 from forge.cli.options import add_model, find_model
@@ -36,6 +37,8 @@ def run(args: argparse.Namespace) -> int:
 
     with open_gguf(find_model(args.model)) as file:
         tokenizer = Tokenizer.from_gguf(file)
+    for warning in tokenizer.warnings:
+        print(f"forge: {tokenizer.vocabulary.path}: {warning}", file=sys.stderr)
     options = {"special": args.special, "bos": args.bos}
     if args.text is not None:
         show(tokenizer, tokenizer.encode(args.text, **options), as_json=args.json)

@@ -161,7 +161,7 @@ def _source(file: GGUFFile, name: str | None) -> str:
         return source
     if source is not None and not isinstance(source, str):
         raise GGUFError(f"{file.path}: {key} must be a string.")
-    if KEY in metadata:
+    if metadata.get(KEY):
         names = ["default", *names]
     if not names:
         raise TextError(f"{file.path}: this model has no chat template: use --raw.")

@@ -55,7 +55,7 @@ def rules_for(vocabulary: Vocabulary) -> Rules:
     if rules is None:
         raise UnsupportedModel(
             f"{vocabulary.path}: unknown pre-tokenizer {name!r} (tokenizer.ggml.pre).\n"
-            "A newer forge may know it; token ids can be given instead of text."
+            "A newer forge may know it."
         )
     return rules
 

@@ -129,7 +129,8 @@ class Tokenizer:
     def _need_algorithm(self) -> Fragments:
         if self._algorithm is None:
             raise TextError(
-                f"{self.vocabulary.path} has no vocabulary; give token ids with --tokens."
+                f"{self.vocabulary.path} has no vocabulary, so it takes no text: "
+                "`forge run --tokens` takes ids."
             )
         return self._algorithm
 
@@ -169,7 +170,7 @@ def _algorithm(
     else:
         raise UnsupportedModel(
             f"{vocabulary.path}: forge lacks the tokenizer {vocabulary.model!r} "
-            "(tokenizer.ggml.model); token ids can be given instead of text."
+            "(tokenizer.ggml.model)."
         )
     if vocabulary.add_bos is not None:
         add_bos = vocabulary.add_bos

@@ -100,7 +100,7 @@ class Vocabulary:
         if model is None:
             raise GGUFError(
                 f"{file.path}: no {PREFIX}model: the file has no tokenizer; "
-                "give token ids, or convert the model again."
+                "convert the model again."
             )
         architecture = fields.text("general.architecture") or ""
         tokens = fields.strings(PREFIX + "tokens")

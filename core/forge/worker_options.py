@@ -1,0 +1,44 @@
+"""What a person chose for the workers of an engine, checked."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from forge.budgets import SECONDS
+from forge.errors import UsageError
+
+MOST_TOKENS = 2**31 - 1
+"""More than any context."""
+_MOST_THREADS = 2**16
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """What every worker of an engine is started with; UsageError names a value out of range.
+
+    device is for the backend that was `asked` for by name, if one was. patience multiplies every
+    budget; `seconds` are the budgets by phase. `command` is what speaks for a backend: given three
+    descriptors, it answers as `forge.worker` does.
+    """
+
+    model: str | None
+    context: int | None = None
+    device: str | None = None
+    threads: int | None = None
+    patience: float = 1.0
+    asked: str = ""
+    seconds: Mapping[str, float] = field(default_factory=lambda: SECONDS)
+    command: tuple[str, ...] = (sys.executable, "-P", "-m", "forge.worker")
+
+    def __post_init__(self) -> None:
+        """Check what people type."""
+        if self.threads is not None and not 1 <= self.threads <= _MOST_THREADS:
+            raise UsageError(f"{self.threads} threads: give 1 to {_MOST_THREADS}")
+        if self.context is not None and not 1 <= self.context <= MOST_TOKENS:
+            raise UsageError(f"a context of {self.context} tokens: give 1 to {MOST_TOKENS}")
+        if not self.patience > 0:
+            raise UsageError(f"a patience of {self.patience}: give a positive factor")
+        if self.device is not None and not self.device.isprintable():
+            raise UsageError(f"there is no device {self.device!r}")

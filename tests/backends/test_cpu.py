@@ -53,7 +53,7 @@ def test_it_supports_every_op_and_type(file: GGUFFile) -> None:
     assert all(backend.supports(node, specs) for node in graph.nodes)
 
 
-def test_each_weight_is_a_beat_and_a_tied_one_is_loaded_once(file: GGUFFile) -> None:
+def test_each_weight_is_a_beat(file: GGUFFile) -> None:
     beats: list[tuple[Any, ...]] = []
     graph = build_graph(file)
     executable = loaded(file, graph, lambda *beat: beats.append(beat))
@@ -64,6 +64,28 @@ def test_each_weight_is_a_beat_and_a_tied_one_is_loaded_once(file: GGUFFile) -> 
     assert [name for *_, name in beats] == list(graph.weights)
     assert graph.nodes[0].inputs[1] == graph.nodes[-1].inputs[1]
     assert step(executable, [1, 2]).shape == (2, 256)
+
+
+class Counted(Weight):
+    """Counts how often it is dequantised."""
+
+    times = 0
+
+    def dense(self, dtype: Any = np.float32) -> Array:
+        Counted.times += 1
+        return super().dense(dtype)
+
+
+def test_two_names_for_one_part_of_the_file_share_their_numbers(file: GGUFFile) -> None:
+    spec = WeightSpec("token_embd.weight", (256, 64), "q8_0")
+    part = WeightSpec("token_embd.weight", (9, 64), "q8_0", (3, 12))
+    specs = {"one": spec, "two": spec, "rows": part, "same": part}
+    nodes = tuple(Node(f"x_{name}", Op.MATMUL, ("x", name)) for name in specs)
+    graph = Graph({"x": TensorSpec((TOKENS, 64))}, specs, {}, nodes, ("x_same",))
+    Counted.times = 0
+    weights = {name: Counted(spec, file) for name, spec in specs.items()}
+    CpuBackend(BackendConfig(threads=1)).compile(graph, weights, lambda *_: None)
+    assert Counted.times == 2
 
 
 def test_what_it_returns_belongs_to_the_caller(file: GGUFFile) -> None:

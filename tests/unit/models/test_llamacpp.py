@@ -40,6 +40,13 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "qwen3": ("qwen3", {"seed": 8, "head_size": 32, "layers": 3}),
     "qwen3-q4_0-split": ("qwen3", {"seed": 9, "quant": "q4_0", "output_quant": "q8_0", "split": 3}),
+    "qwen3-yarn-shrunk": (
+        "qwen3",
+        {
+            "seed": 11,
+            "rope_scaling": {"type": "yarn", "factor": 0.5, "original_context": 32},
+        },
+    ),
     "qwen3-yarn-f16": (
         "qwen3",
         {

@@ -32,7 +32,7 @@ def convert(graph: Graph, backend: Backend) -> tuple[Graph, list[str]]:
         if not backend.supports(node, specs):
             raise _unsupported(node, specs, backend)
     notes = [
-        f"{count} weights converted from {old.upper()} to {new.upper()}: "
+        f"{count} weight{'s' if count > 1 else ''} converted from {old.upper()} to {new.upper()}: "
         f"{backend.device.name} has no kernel for them"
         for (old, new), count in changed.items()
     ]

@@ -74,6 +74,12 @@ def test_an_unknown_backend_lists_those_there_are(forge, verb, tiny_chat):
     refused(forge(*VERBS[verb], tiny_chat, "-b", "cuda"), 2, "cuda", "cpu")
 
 
+def test_an_unknown_backend_is_refused_before_a_model_is_fetched(forge, tmp_path):
+    done = forge("run", "hello", "-b", "cuda", env={"FORGE_CACHE": str(tmp_path / "cache")})
+    refused(done, 2, "cuda")
+    assert not (tmp_path / "cache").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [

@@ -99,7 +99,7 @@ def test_only_the_nodes_that_need_it_are_converted(file: GGUFFile) -> None:
     assert graph.weights["token_embd.weight"].dtype == "f16"
     assert graph.weights["blk.0.attn_q.weight"].dtype == own
     assert [note.split(":")[0] for note in notes] == [
-        f"1 weights converted from {own.upper()} to F16"
+        f"1 weight converted from {own.upper()} to F16"
     ]
 
 

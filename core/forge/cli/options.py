@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from forge.errors import UsageError
+from forge.plugins import Plugins
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +49,9 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
 
 
 def engine_choices(args: argparse.Namespace) -> dict[str, Any]:
-    """The Engine's keyword arguments from those options."""
+    """The Engine's keyword arguments from those options; UsageError before a model is fetched."""
+    if args.backend != "auto":
+        Plugins().backend(args.backend)
     return {
         "backend": args.backend,
         "device": args.device,

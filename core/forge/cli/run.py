@@ -66,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
     from forge.engine import Engine
 
     screen = Screen(json=args.json)
-    engine = Engine(find_model(args.model), **engine_choices(args), strict=args.strict)
+    choices = engine_choices(args)
+    engine = Engine(find_model(args.model), **choices, strict=args.strict)
     with engine, interrupts(engine):
         if not chat and tokens is None and not args.raw:
             _ = engine.template  # a model without one is told so before it is loaded

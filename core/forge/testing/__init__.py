@@ -1,4 +1,4 @@
-"""What tests need, ours and other people's: live tiny models, and the parts to check by themselves.
+"""What tests need, ours and other people's: tiny models, faulty backends, parts to check alone.
 
 The tokenizer, the chat template and the sampler are usable alone: each is made from a GGUF file, or
 from parameters, without an engine or a backend.
@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from forge.sampling import Sampler, SamplingParams, StopMatcher
 from forge.template import ChatTemplate
+from forge.testing.faulty import FAULTS, PHASES, FaultyBackend, faulty
 from forge.testing.tiny import write_tiny
 from forge.tokenizer import Tokenizer
 
 __all__ = [
+    "FAULTS",
+    "PHASES",
     "ChatTemplate",
+    "FaultyBackend",
     "Sampler",
     "SamplingParams",
     "StopMatcher",
     "Tokenizer",
+    "faulty",
     "write_tiny",
 ]

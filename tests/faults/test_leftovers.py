@@ -54,7 +54,13 @@ def host(model):
     def host(*arguments: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-P", str(HOST), str(model), *arguments]
         started.append(
-            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                process_group=0,  # the kernel drops SIGTSTP to a group without a parent to wake it
+            )
         )
         return started[-1]
 

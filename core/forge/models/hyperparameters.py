@@ -114,6 +114,13 @@ class Hyperparameters:
     @cached_property
     def vocabulary(self) -> int:
         """The rows of token_embd.weight; vocab_size counts where there is no list of tokens."""
+        if "token_embd.weight" not in self.file.tensors:
+            what = (
+                "tensor token_embd.weight is missing"
+                if self.file.tensors
+                else "there are no weights"
+            )
+            raise ModelError(f"{self.file.path}: {what}: this file can be tokenized with, not run")
         named = "tokenizer.ggml.tokens" in self.file.metadata
         stated = None if named else self.integer("vocab_size")
         return self._agreed(

@@ -7,10 +7,13 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from typing import Any, Generic, TypeVar
+
+import msgspec
 
 from forge.errors import BackendError, BackendHung, BackendLost, UsageError
 from forge.frames import ANSWER_BYTES, Assembler, BadFrame, frame
-from forge.messages import Answer, Close, Request
+from forge.messages import Answer, Close
 from forge.process import WorkerProcess
 
 SLICE = 0.25
@@ -18,17 +21,29 @@ SLICE = 0.25
 _OVERSLEPT = 0.5
 _READ = 1 << 16
 
+A = TypeVar("A")
+
 
 def _never() -> bool:
     return False
 
 
-class Channel:
-    """Starts a worker and talks to it; every wait has a deadline. Owns the process."""
+class Channel(Generic[A]):
+    """Starts a worker and talks to it; every wait has a deadline. Owns the process.
 
-    def __init__(self, command: Sequence[str], env: Mapping[str, str]) -> None:
+    `answers` is the union of what the worker says, `largest` the most bytes of one answer.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        answers: Any = Answer,
+        largest: int = ANSWER_BYTES,
+    ) -> None:
         self._worker = WorkerProcess(command, env)
-        self._assembler: Assembler[Answer] = Assembler(Answer, ANSWER_BYTES)
+        self._largest = largest
+        self._assembler: Assembler[A] = Assembler(answers, largest)
         self._torn = False
 
     @property
@@ -47,7 +62,7 @@ class Channel:
         return self._worker.open and not self._torn
 
     def send(
-        self, message: Request, seconds: float, interrupted: Callable[[], bool] = _never
+        self, message: msgspec.Struct, seconds: float, interrupted: Callable[[], bool] = _never
     ) -> bool:
         """Write a whole message within the budget; False if interrupted before it was out.
 
@@ -73,7 +88,7 @@ class Channel:
             self._torn |= 0 < len(rest) < whole
         return not rest
 
-    def receive(self, seconds: float, interrupted: Callable[[], bool] = _never) -> Answer | None:
+    def receive(self, seconds: float, interrupted: Callable[[], bool] = _never) -> A | None:
         """The next message, or None once `interrupted` says so.
 
         The budget counts only time in which this process itself ran: a slice that took much longer
@@ -108,7 +123,7 @@ class Channel:
             part = min(SLICE, seconds - waited)
             if part <= 0:
                 raise BackendHung(f"no progress for {seconds:.3g} s")
-            reading = select.POLLIN if self._assembler.pending < ANSWER_BYTES else 0
+            reading = select.POLLIN if self._assembler.pending < self._largest else 0
             poll.modify(self._connected(), what | reading)
             before = time.monotonic()
             ready = poll.poll(part * 1000)
@@ -134,7 +149,7 @@ class Channel:
         if not data:
             raise BackendLost(self._worker.last_words())
 
-    def _take(self) -> Answer | None:
+    def _take(self) -> A | None:
         try:
             return self._assembler.take()
         except BadFrame as error:

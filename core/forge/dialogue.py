@@ -31,7 +31,7 @@ _STALE = 1 << 16
 class Dialogue:
     """Owns the request's number, whether it is `unfinished`, and which ones were abandoned."""
 
-    def __init__(self, channel: Channel, budgets: Budgets) -> None:
+    def __init__(self, channel: Channel[Answer], budgets: Budgets) -> None:
         self.budgets = budgets
         self.unfinished = False
         self._channel = channel

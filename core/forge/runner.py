@@ -18,6 +18,7 @@ from forge.events import Event, FinishReason, Loading, Prefill, Ready, Token
 from forge.health import Check, Watch
 from forge.messages import (
     BLOCK_BYTES,
+    Answer,
     Beat,
     Block,
     Evaluate,
@@ -61,7 +62,7 @@ class Runner:
         self._started = time.monotonic()
         self._device: str | None = None
         self.checks: tuple[Check, ...] = ()
-        self._channel = Channel(options.command, _environment(spec, options))
+        self._channel: Channel[Answer] = Channel(options.command, _environment(spec, options))
         self._dialogue = Dialogue(self._channel, self._budgets)
         try:
             asked = spec.name == options.asked

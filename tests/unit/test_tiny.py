@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from forge.errors import UsageError
-from forge.testing import write_tiny
+from forge.testing import WEIGHT_TYPES, write_tiny
+from forge.testing.quantise import QUANTISED
 from forge.testing.tiny_shape import RopeScaling, TinyShape
 from forge.testing.tiny_vocabulary import CONTROL_TOKENS, TinyVocabulary, byte_symbols
 from forge.testing.tiny_weights import rope_factors
@@ -111,6 +112,38 @@ def test_matrices_are_quantised_and_vectors_are_not(quant: str, tmp_path: Path) 
             assert kind == ("Q8_0" if name == "output.weight" else quant.upper())
         error = np.abs(file.weights[name] - exact.weights[name]).mean()
         assert error < 0.1 * np.abs(exact.weights[name]).mean()
+
+
+@pytest.mark.parametrize("quant", [t for t in WEIGHT_TYPES if t.upper() not in QUANTISED])
+def test_matrices_that_cannot_be_quantised_are_drawn_in_the_size_that_keeps_the_model_alive(
+    quant: str, tmp_path: Path
+) -> None:
+    shape = {"width": 256, "vocabulary": 512, "layers": 1}
+    file = File(write_tiny(tmp_path / "q.gguf", "qwen2", quant=quant, **shape))
+    exact = File(write_tiny(tmp_path / "f.gguf", "qwen2", **shape))
+    for name, weights in exact.weights.items():
+        if weights.ndim == 2:
+            assert file.types[name] == quant.upper()
+            assert file.weights[name].std() == pytest.approx(weights.std(), rel=0.08), name
+        else:
+            assert (file.weights[name] == weights).all(), name
+
+
+def test_embedding_and_output_can_be_of_other_types_than_the_rest(tmp_path: Path) -> None:
+    options = {"quant": "Q4_K", "embedding_quant": "iq4_xs", "output_quant": "q6_k", "width": 256}
+    kinds = File(write_tiny(tmp_path / "m.gguf", **options)).types
+    assert kinds.pop("token_embd.weight") == "IQ4_XS"
+    assert kinds.pop("output.weight") == "Q6_K"
+    assert set(kinds.values()) == {"Q4_K", "F32"}
+
+
+def test_the_seed_decides_drawn_blocks_too(tmp_path: Path) -> None:
+    one, same, other = (
+        write_tiny(tmp_path / f"{i}.gguf", quant="iq3_s", width=256, seed=seed).read_bytes()
+        for i, seed in enumerate([1, 1, 2])
+    )
+    assert one == same
+    assert one != other
 
 
 def test_the_seed_decides_the_weights(tmp_path: Path) -> None:
@@ -229,7 +262,9 @@ def test_training_the_merges_is_repeatable() -> None:
         ({"architecture": "gpt5"}, "gpt5"),
         ({"quant": "q9_9"}, "q9_9"),
         ({"quant": "q4_0", "width": 80, "heads": 5, "kv_heads": 1}, "blocks of 32"),
-        ({"quant": "q4_k", "width": 256}, "cannot quantise"),
+        ({"quant": "q4_k"}, "blocks of 256"),
+        ({"output_quant": "iq2_xs", "width": 128}, "output.weight has rows of 128"),
+        ({"quant": "q8_k", "width": 256}, "q8_k"),
         ({"heads": 4, "kv_heads": 3}, "evenly"),
         ({"head_size": 7}, "even number"),
         ({"heads": 0}, "heads is 0"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from forge.sampling import Sampler, SamplingParams, StopMatcher
 from forge.template import ChatTemplate
+from forge.testing.blocks import WEIGHT_TYPES, random_blocks
 from forge.testing.faulty import FAULTS, PHASES, FaultyBackend, faulty
 from forge.testing.tiny import write_tiny
 from forge.tokenizer import Tokenizer
@@ -15,6 +16,7 @@ from forge.tokenizer import Tokenizer
 __all__ = [
     "FAULTS",
     "PHASES",
+    "WEIGHT_TYPES",
     "ChatTemplate",
     "FaultyBackend",
     "Sampler",
@@ -22,5 +24,6 @@ __all__ = [
     "StopMatcher",
     "Tokenizer",
     "faulty",
+    "random_blocks",
     "write_tiny",
 ]

@@ -46,13 +46,14 @@ def write_tiny(
 ) -> Path:
     """Write a model of `architecture` ("llama", "qwen2", "qwen3") and give the (first) file's path.
 
-    `quant` is the type of the matrices; those of the embedding and of the output may differ. Norms
-    and biases stay f32. `head_size` is width / heads and `ffn` 3 × width unless given. `tokenizer`
-    "bytes" is byte-level BPE with a chat template, `vocabulary` then pads it with unused tokens.
-    `rope_scaling` is {"type": "linear" | "yarn" | "llama3", "factor": ..., "original_context":
-    ...}; "llama3" writes the tensor rope_freqs and is for llama only, like llama.cpp. `split` is
-    the number of files, whose names then end in -00001-of-0000N.gguf. What is impossible raises
-    UsageError.
+    `quant` is the type of the matrices, any of WEIGHT_TYPES in either case; those of the embedding
+    and of the output may differ. Norms and biases stay f32. Types that the gguf package cannot
+    quantise to are drawn as random blocks, so such models of one seed do not resemble each other.
+    `head_size` is width / heads and `ffn` 3 × width unless given. `tokenizer` "bytes" is byte-level
+    BPE with a chat template, `vocabulary` then pads it with unused tokens. `rope_scaling` is
+    {"type": "linear" | "yarn" | "llama3", "factor": ..., "original_context": ...}; "llama3" writes
+    the tensor rope_freqs and is for llama only, like llama.cpp. `split` is the number of files,
+    whose names then end in -00001-of-0000N.gguf. What is impossible raises UsageError.
     """
     if tokenizer not in ("no_vocab", "bytes"):
         raise UsageError(f"tokenizer is {tokenizer!r}; known are no_vocab and bytes")
@@ -82,9 +83,13 @@ def write_tiny(
         writer.add_tokenizer_model("no_vocab")
     other_quants = {"token_embd.weight": embedding_quant, "output.weight": output_quant}
     tensors = []
-    for name, weights in tiny_weights(shape, np.random.default_rng(seed)):
-        chosen = "f32" if weights.ndim == 1 else other_quants.get(name) or quant
-        tensors.append((name, *quantise(weights, chosen, name)))
+    random = np.random.default_rng(seed)
+    # Of its own, so that models of one seed have the same norms and biases whatever their types.
+    [blocks_random] = random.spawn(1)
+    for tensor in tiny_weights(shape, random):
+        chosen = "f32" if tensor.weights.ndim == 1 else other_quants.get(tensor.name) or quant
+        made = quantise(tensor.weights, chosen, tensor.name, std=tensor.std, random=blocks_random)
+        tensors.append((tensor.name, *made))
     parts = checked_parts(split, len(tensors))
     for index, (name, data, kind) in enumerate(tensors):
         if len(writer.tensors) * len(tensors) <= index * parts:

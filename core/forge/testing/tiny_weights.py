@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,45 +20,58 @@ OTHER = 1.5
 OUTPUT = 2.5
 
 
-def tiny_weights(shape: TinyShape, random: np.random.Generator) -> Iterator[tuple[str, Weights]]:
-    """Name and float32 weights [rows, columns] or [size] of every tensor, in the file's order."""
+@dataclass(frozen=True, slots=True)
+class TinyTensor:
+    """A tensor by its name in GGUF."""
+
+    name: str
+    weights: Weights
+    """float32 [rows, columns] or [size]."""
+    std: float
+    """What they were drawn with; 0 if they were not."""
+
+
+def tiny_weights(shape: TinyShape, random: np.random.Generator) -> Iterator[TinyTensor]:
+    """Every tensor, in the file's order."""
     queries, keys = shape.heads * shape.head_size, shape.kv_heads * shape.head_size
 
-    def matrix(rows: int, columns: int, gain: float = OTHER) -> Weights:
-        weights = random.standard_normal((rows, columns), np.float32)
-        return weights * np.float32(gain / math.sqrt(columns))
+    def matrix(name: str, rows: int, columns: int, gain: float = OTHER) -> TinyTensor:
+        std = gain / math.sqrt(columns)
+        weights = random.standard_normal((rows, columns), np.float32) * np.float32(std)
+        return TinyTensor(name, weights, std)
 
-    def vector(size: int, mean: float, spread: float) -> Weights:
-        return (mean + spread * random.standard_normal(size, np.float32)).astype(np.float32)
+    def vector(name: str, size: int, mean: float, std: float) -> TinyTensor:
+        weights = mean + std * random.standard_normal(size, np.float32)
+        return TinyTensor(name, weights.astype(np.float32), std)
 
     # Rows of an embedding that is no output are near the scale of what the layers add to them.
     gain = OUTPUT if shape.tied else math.sqrt(shape.width)
-    yield "token_embd.weight", matrix(shape.vocabulary, shape.width, gain)
+    yield matrix("token_embd.weight", shape.vocabulary, shape.width, gain)
     if not shape.tied:
-        yield "output.weight", matrix(shape.vocabulary, shape.width, OUTPUT)
-    yield "output_norm.weight", vector(shape.width, 1.0, 0.2)
+        yield matrix("output.weight", shape.vocabulary, shape.width, OUTPUT)
+    yield vector("output_norm.weight", shape.width, 1.0, 0.2)
     if shape.rope_scaling is not None and shape.rope_scaling.type == "llama3":
-        yield "rope_freqs.weight", rope_factors(shape.rope_scaling, shape)
+        yield TinyTensor("rope_freqs.weight", rope_factors(shape.rope_scaling, shape), 0.0)
     for layer in range(shape.layers):
         block = f"blk.{layer}."
-        yield block + "attn_norm.weight", vector(shape.width, 1.0, 0.2)
+        yield vector(block + "attn_norm.weight", shape.width, 1.0, 0.2)
         for name, rows, gain in (
             ("attn_q", queries, QUERY_KEY),
             ("attn_k", keys, QUERY_KEY),
             ("attn_v", keys, OTHER),
         ):
-            yield f"{block}{name}.weight", matrix(rows, shape.width, gain)
+            yield matrix(f"{block}{name}.weight", rows, shape.width, gain)
             if shape.architecture == "qwen2":
-                yield f"{block}{name}.bias", vector(rows, 0.0, 0.5)
+                yield vector(f"{block}{name}.bias", rows, 0.0, 0.5)
         if shape.architecture == "qwen3":
             # They undo the scale of q and k, so attention is as sharp as these make it.
-            yield block + "attn_q_norm.weight", vector(shape.head_size, QUERY_KEY, 0.3)
-            yield block + "attn_k_norm.weight", vector(shape.head_size, QUERY_KEY, 0.3)
-        yield block + "attn_output.weight", matrix(shape.width, queries)
-        yield block + "ffn_norm.weight", vector(shape.width, 1.0, 0.2)
-        yield block + "ffn_gate.weight", matrix(shape.ffn, shape.width)
-        yield block + "ffn_up.weight", matrix(shape.ffn, shape.width)
-        yield block + "ffn_down.weight", matrix(shape.width, shape.ffn)
+            yield vector(block + "attn_q_norm.weight", shape.head_size, QUERY_KEY, 0.3)
+            yield vector(block + "attn_k_norm.weight", shape.head_size, QUERY_KEY, 0.3)
+        yield matrix(block + "attn_output.weight", shape.width, queries)
+        yield vector(block + "ffn_norm.weight", shape.width, 1.0, 0.2)
+        yield matrix(block + "ffn_gate.weight", shape.ffn, shape.width)
+        yield matrix(block + "ffn_up.weight", shape.ffn, shape.width)
+        yield matrix(block + "ffn_down.weight", shape.width, shape.ffn)
 
 
 def rope_factors(scaling: RopeScaling, shape: TinyShape) -> Weights:

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 
-from forge.messages import Hello
+from forge.messages import Hello, Request
 from forge.worker.lifeline import die_with
 from forge.worker.link import HostGone, Link
 from forge.worker.service import Service
@@ -20,7 +20,7 @@ def main() -> None:
         os.set_inheritable(descriptor, False)  # what a driver starts must not keep them open
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # the host blocks it around fork
     die_with(lifeline)
-    link = Link(socket.socket(fileno=connection))
+    link: Link[Request] = Link(socket.socket(fileno=connection))
     try:
         link.send(Hello(os.getpid()))
         Service(link, board).serve()

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import select
 import socket
+from typing import Any, Generic, TypeVar
+
+import msgspec
 
 from forge.frames import ANSWER_BYTES, Assembler, BadFrame, frame
-from forge.messages import Answer, Cancel, Next, Request
+from forge.messages import Cancel, Next, Request
+
+R = TypeVar("R")
 
 _READ = 1 << 18
 
@@ -15,24 +20,30 @@ class HostGone(Exception):
     """The host closed the connection, or sent noise: the worker's work is over."""
 
 
-class Link:
-    """Blocking messages, and a look at what has come without waiting."""
+class Link(Generic[R]):
+    """Blocking messages, and a look at what has come without waiting.
 
-    def __init__(self, connection: socket.socket) -> None:
+    `requests` is the union of what the host says, `largest` the most bytes of one answer.
+    """
+
+    def __init__(
+        self, connection: socket.socket, requests: Any = Request, largest: int = ANSWER_BYTES
+    ) -> None:
         self._socket = connection
         self._poll = select.poll()  # select() takes no descriptor above 1023
         self._poll.register(connection, select.POLLIN)
-        self._assembler: Assembler[Request] = Assembler(Request)
-        self._waiting: list[Request] = []
+        self._assembler: Assembler[R] = Assembler(requests)
+        self._largest = largest
+        self._waiting: list[R] = []
 
-    def send(self, message: Answer) -> None:
+    def send(self, message: msgspec.Struct) -> None:
         """Write a whole message."""
         try:
-            self._socket.sendall(frame(message, ANSWER_BYTES))
+            self._socket.sendall(frame(message, self._largest))
         except OSError:
             raise HostGone from None
 
-    def receive(self) -> Request:
+    def receive(self) -> R:
         """The next request."""
         while not self._waiting:
             self._read()

@@ -43,7 +43,7 @@ _LONGEST = 4000
 class Service:
     """Owns the backend, the mapped file and the loaded model."""
 
-    def __init__(self, link: Link, board: int) -> None:
+    def __init__(self, link: Link[Request], board: int) -> None:
         self._link, self._board = link, board
         self._backend: Backend | None = None
         self._file: GGUFFile | None = None

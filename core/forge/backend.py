@@ -123,16 +123,20 @@ class Backend(ABC):
     """One device. The constructor opens it, or raises BackendUnavailable with advice.
 
     `compile` is called several times: small graphs of one node, with a right answer that is known,
-    follow the model and live beside it.
+    follow the model and live beside it. Executables of one backend do not disturb each other.
     """
 
     def __init__(self, config: BackendConfig) -> None:
+        """Open the device that `config.device` names, or the best one where it is None.
+
+        One that is not there raises BackendUnavailable, which lists the ids of `devices()`.
+        """
         self.config = config
 
     @property
     @abstractmethod
     def device(self) -> Device:
-        """What answers."""
+        """What answers: the device that is open."""
 
     def devices(self) -> list[Device]:
         """All that it could open here, for `forge backends`; looks without opening the others."""
@@ -154,7 +158,12 @@ class Backend(ABC):
 
         Weights may be parts of one tensor, or one tensor under two names: the graph's
         `distinct_weights()` has each once. `weight.raw()` is a view of the mapped file, and
-        `weight.release()` gives its pages back when the device has a copy.
+        `weight.release()` gives its pages back when the device has a copy. Numbers that a
+        conversion cannot hold raise BackendUnsupported out of `raw` and `dense`: let it pass.
+
+        `progress` gets at least one "load" for each matrix of the file, `done` counting up to
+        `total`. An exception out of it (the person gave up) passes through, as any other does:
+        what was taken is given back, and the backend stays usable.
         """
 
     def required(self, graph: Graph) -> int:
@@ -165,7 +174,7 @@ class Backend(ABC):
         return sum(w.bytes for w in graph.distinct_weights()) + graph.state_bytes()
 
     def memory(self) -> Memory:
-        """The device's memory."""
+        """The device's memory now; zeros, the default, mean that nobody tells."""
         return Memory(0, 0)
 
     def checks(self) -> list[Check]:

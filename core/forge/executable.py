@@ -17,7 +17,12 @@ Rows: TypeAlias = Literal["none", "last", "all"] | Sequence[int]
 
 
 class Executable(ABC):
-    """A compiled graph with its weights on the device and its state (the KV cache)."""
+    """A compiled graph with its weights on the device and its state (the KV cache).
+
+    The same runs give the same bits. A number that is not finite in a token's input stays visible:
+    it shows as NaN or infinity where `forge.reference` has one, and in no row that does not depend
+    on that token. It is how a broken device is noticed, so no kernel may wash it out.
+    """
 
     chunk: int = 512
     """The most tokens that one run takes; a longer prompt comes in several.
@@ -42,6 +47,7 @@ class Executable(ABC):
     def keep(self, slot: int, count: int) -> int:
         """Forget all of a slot's state but the first `count` tokens; how many could be kept.
 
+        What is forgotten never shows again, be it NaN: 0 x NaN is NaN, so a mask is not enough.
         A sliding window's ring or a recurrent state may keep fewer, down to 0: forge computes the
         rest again. It is asked before each reply, and with 0 after a run that failed.
         """
@@ -92,7 +98,10 @@ class Executable(ABC):
         return self.graph.outputs
 
     def close(self) -> None:
-        """Give back what the device holds; called once more does nothing."""
+        """Give back what the device holds; called once more does nothing.
+
+        A `run` after it raises, and so does the next token of a `decode` that was under way.
+        """
         return
 
 

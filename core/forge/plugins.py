@@ -1,25 +1,30 @@
-"""Discovery: entry points in the group `forge` become plugins; a broken one is only listed."""
+"""Discovery: entry points in the group `forge` become plugins; a broken one is only listed.
+
+What a plugin prints while it is loaded goes to standard error: standard output is the reply's.
+"""
 
 from __future__ import annotations
 
-import os
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pluggy
 
 from forge import hookspecs
+from forge.discovery import GROUP, chosen, discover
 from forge.errors import PluginError, UsageError
 from forge.spec import API_VERSION, BackendSpec
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, _SubParsersAction
 
-GROUP = "forge"
-_OURS = "forge-llm"
+_LONGEST = 500
+"""Characters of a reason."""
 
 
 @dataclass(slots=True)
@@ -44,28 +49,37 @@ class Plugins:
     def __init__(self) -> None:
         self._manager = pluggy.PluginManager(GROUP)
         self._manager.add_hookspecs(hookspecs)
-        self.plugins: list[Plugin] = []
-        for entry in _entries():
-            plugin = Plugin(entry.name, _owner(entry), entry.dist.version if entry.dist else "?")
-            self.plugins.append(plugin)
-            try:
-                self._register(entry, plugin)
-            except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a plugin's import raises
-                plugin.problem = _reason(error)
-                if self._manager.has_plugin(plugin.key):
-                    self._manager.unregister(name=plugin.key)
+        found, self.unknown = discover()
+        self.plugins = [Plugin(f.name, f.distribution, f.version, (), f.problem) for f in found]
+        for plugin, entry in zip(self.plugins, [f.entry for f in found], strict=True):
+            if entry:
+                self._load(entry, plugin)
         self._refuse_doubles()
+
+    def _load(self, entry: EntryPoint, plugin: Plugin) -> None:
+        taken = self._manager.has_plugin(plugin.key)
+        try:
+            with redirect_stdout(sys.stderr):
+                self._register(entry, plugin)
+        except KeyboardInterrupt:  # the person's, at a plugin that takes too long
+            raise
+        except BaseException as error:  # noqa: BLE001  # SystemExit, a panic in Rust, a test's skip
+            plugin.problem = _reason(error)
+            if not taken and self._manager.has_plugin(plugin.key):
+                self._manager.unregister(name=plugin.key)
 
     def _register(self, entry: EntryPoint, plugin: Plugin) -> None:
         module = entry.load()
         self._manager.register(module, plugin.key)
+        if not self._manager.get_hookcallers(module):
+            raise PluginError("it implements no hook of forge: is @hookimpl missing?")
         self._manager.check_pending()
         found: list[BackendSpec] = []
         for function in self._implementations("forge_backends", plugin):
             offered = function()
             if not isinstance(offered, list | tuple):
                 raise PluginError(f"forge_backends returned {type(offered).__name__}, not a list")
-            found += [_checked(spec) for spec in offered]
+            found += [_checked(spec, plugin) for spec in offered]
         plugin.backends = tuple(found)
 
     def _implementations(self, hook: str, plugin: Plugin) -> Iterator[Callable[..., object]]:
@@ -99,8 +113,20 @@ class Plugins:
             if spec.name == name:
                 return spec
         known = ", ".join(spec.name for spec in self.backends()) or "none"
-        broken = "".join(f"\nplugin {p.name} is broken: {p.problem}" for p in self.broken())
-        raise UsageError(f"there is no backend {name!r}; there are: {known}{broken}")
+        more = [
+            f"plugin {p.name} of {p.distribution} is broken: {p.problem}" for p in self.broken()
+        ]
+        if limits := self.limits():
+            more.append(limits)
+        raise UsageError("\n".join([f"there is no backend {name!r}; there are: {known}", *more]))
+
+    def limits(self) -> str:
+        """What FORGE_PLUGINS leaves out, in words; "" where it is not set."""
+        names = chosen()
+        if names is None:
+            return ""
+        absent = f"; no plugin is called {', '.join(self.unknown)}" if self.unknown else ""
+        return f"FORGE_PLUGINS limits the plugins to {', '.join(names) or 'none'}{absent}"
 
     def broken(self) -> list[Plugin]:
         """The plugins that cannot be used."""
@@ -113,8 +139,11 @@ class Plugins:
                 if plugin.problem:
                     continue
                 try:
-                    function(subparsers)
-                except (Exception, SystemExit) as error:  # noqa: BLE001  # listed, not fatal
+                    with redirect_stdout(sys.stderr):
+                        function(subparsers)
+                except KeyboardInterrupt:
+                    raise
+                except BaseException as error:  # noqa: BLE001  # listed, not fatal
                     plugin.problem = f"forge_commands: {_reason(error)}"
 
 
@@ -133,30 +162,25 @@ def _absent(module: str) -> bool:
         return True
 
 
-def _entries() -> list[EntryPoint]:
-    """Ours first: nobody takes a built-in backend's name."""
-    chosen = os.environ.get("FORGE_PLUGINS")
-    wanted = None if chosen is None else {name.strip() for name in chosen.split(",")}
-    found = sorted(
-        entry_points(group=GROUP), key=lambda entry: (_owner(entry) != _OURS, entry.name)
-    )
-    return [entry for entry in found if wanted is None or entry.name in wanted]
-
-
-def _owner(entry: EntryPoint) -> str:
-    return entry.dist.name if entry.dist else "?"
-
-
 def _reason(error: BaseException) -> str:
-    text = str(error)
-    return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}"
+    """An error on one line, whatever it is."""
+    try:
+        text = " ".join(str(error).split())[:_LONGEST]
+    except Exception as worse:  # noqa: BLE001  # a plugin's own class of errors
+        text = f"its text raises {type(worse).__name__}"
+    if isinstance(error, PluginError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _checked(spec: object) -> BackendSpec:
-    if not isinstance(spec, BackendSpec):
+def _checked(spec: object, plugin: Plugin) -> BackendSpec:
+    """Exactly a BackendSpec: a subclass would run a plugin's code wherever a field is read."""
+    if type(spec) is not BackendSpec:
         raise PluginError(f"forge_backends returned a {type(spec).__name__}, not a BackendSpec")
-    major, minor = spec.api
-    if major != API_VERSION[0] or minor > API_VERSION[1]:
-        ours = ".".join(map(str, API_VERSION))
-        raise PluginError(f"{spec.name} is written for API {major}.{minor}, this forge has {ours}")
+    if spec.api[0] != API_VERSION[0] or spec.api > API_VERSION:
+        theirs, ours = (".".join(map(str, version)) for version in (spec.api, API_VERSION))
+        old = plugin.distribution if spec.api < API_VERSION else "forge-llm"
+        raise PluginError(
+            f"backend {spec.name} is written for API {theirs}, this forge has {ours}: upgrade {old}"
+        )
     return spec

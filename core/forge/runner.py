@@ -66,7 +66,8 @@ class Runner:
         self._dialogue = Dialogue(self._channel, self._budgets)
         try:
             asked = spec.name == options.asked
-            device = options.device if asked or not options.asked else None
+            # A floor is what is left when the device that was chosen is not.
+            device = options.device if asked or not (options.asked or spec.floor) else None
             self._dialogue.send(
                 Open(OPEN, spec.factory, device, options.threads, dict(spec.options), asked)
             )

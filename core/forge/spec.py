@@ -22,8 +22,8 @@ class BackendSpec:
         you wrote it for, or the next major version will refuse it.
     env: set in the worker before the driver loads, over what the person's environment says.
     options: handed to the backend as they are.
-    requires: import names that must be installed, `install` what `pip install` needs to bring them:
-        "forge-llm[vulkan]".
+    requires: import names that must be installed; the host looks for them and imports none.
+    install: what `pip install` needs to bring them: "forge-llm[vulkan]".
     floor: a backend of last resort without a device to lose. Every other one falls back to it; it
         is restarted once a reply and never quarantined.
     """
@@ -60,11 +60,12 @@ class BackendSpec:
 
 @dataclass(frozen=True, slots=True)
 class BackendConfig:
-    """What a backend is opened with: the person's choices, and its own spec's `options`.
+    """What a backend is opened with: the person's choices, and what its own spec says.
 
     device: what --device says of the backend that was named, in that backend's own words (an index,
         part of a name, an address); None leaves the choice to the backend.
     threads: how many CPU threads it may use; None is all that the process may run on.
+    options: those of its BackendSpec.
     asked: the person named this backend. Unasked, one that would run on a device that is none, such
         as a CPU in the guise of a GPU, is rather unavailable.
     """

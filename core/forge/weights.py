@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from forge.errors import UnsupportedModel
+from forge.errors import BackendUnsupported, UnsupportedModel
 from forge.gguf import GGUFFile
 from forge.graph import Graph, WeightSpec
 
@@ -54,12 +54,15 @@ class Weight:
         return data if self.spec.rows is None else data[self.spec.rows[0] : self.spec.rows[1]]
 
     def _converted(self) -> Array:
-        """The numbers in the type that the graph asks for; none may overflow it."""
+        """The numbers in the type that the graph asks for; none may overflow it.
+
+        If one does, the model is sound: a backend that computes its type takes it.
+        """
         try:
             with np.errstate(over="raise"):
                 return self._dense(_CONVERTED[self.spec.dtype])
         except FloatingPointError:
-            raise UnsupportedModel(
+            raise BackendUnsupported(
                 f"{self._file.path}: tensor {self.spec.tensor} holds numbers too large for "
                 f"{self.spec.dtype.upper()}, and the backend cannot compute "
                 f"{self._stored.upper()}"

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from forge.backend import Backend, BackendConfig, Graph, reference
+from forge import Engine
+from forge.backend import Backend, BackendConfig, BackendUnavailable, Graph, reference
+from forge.errors import NoBackend
 from forge.gguf import GGUFFile, open_gguf
 from forge.graph import TOKENS, Node, Op, TensorSpec, WeightSpec
 from forge.models import build_graph
@@ -22,6 +24,8 @@ from forge.testing import write_tiny
 from forge.weights import Weight, Weights
 from forge_cpu.backend import CpuBackend
 from forge_cpu.executable import CpuExecutable
+
+from .conftest import CPU, GREEDY, done, third
 
 Array = np.ndarray[Any, Any]
 
@@ -195,6 +199,37 @@ def test_closing_gives_weights_and_state_back_and_may_be_done_twice(file: GGUFFi
     executable.close()
     gc.collect()
     assert table() is None
+
+
+@pytest.mark.parametrize("device", [None, "0"])
+def test_its_one_device_may_be_named_or_not(device: str | None) -> None:
+    backend = CpuBackend(BackendConfig(device=device, threads=1))
+    assert [found.id for found in backend.devices()] == ["0"]
+    backend.close()
+
+
+@pytest.mark.parametrize("device", ["nope", "1", ""])
+def test_a_device_that_is_not_there_is_refused_with_the_one_that_is(device: str) -> None:
+    with pytest.raises(BackendUnavailable, match=f"no device '{device}': there is only 0"):
+        CpuBackend(BackendConfig(device=device, threads=1))
+
+
+def test_asked_for_by_name_with_a_device_that_is_not_there_nothing_answers(model: Path) -> None:
+    with (
+        Engine(model, backend=CPU, device="nope", fallback_to=[CPU]) as engine,
+        pytest.raises(NoBackend, match="no device 'nope': there is only 0"),
+    ):
+        list(engine.load())
+
+
+def test_a_device_chosen_for_the_best_backend_does_not_keep_the_floor_from_answering(
+    model: Path,
+) -> None:
+    fails = third(FAULT="BackendLost@token:3")
+    with Engine.open(model, device="7", fallback_to=[fails, CPU]) as engine:
+        assert engine.device == "Third 7"
+        reply = done(engine.generate([60, 61], GREEDY, max_tokens=5, stop_ids=()))
+        assert (reply.backend, len(reply.tokens)) == ("cpu", 5)
 
 
 def test_it_is_found_as_a_plugin_and_is_the_floor() -> None:

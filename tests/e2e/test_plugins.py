@@ -25,10 +25,26 @@ def install(tmp_path):
     return add
 
 
+HOOK = "from forge import BackendSpec, hookimpl\n@hookimpl\ndef forge_backends():\n    "
+
 BROKEN = {
     "import": "import no_such_driver",
     "syntax": "def",
     "exit": "raise SystemExit(3)",
+    "panic": "class PanicException(BaseException): pass\nraise PanicException('rust')",
+    "unspeakable": "class E(Exception):\n    def __str__(self): raise OSError\nraise E",
+    "hookless": "def forge_backends():\n    return []",
+    "none": HOOK + "return None",
+    "generator": HOOK + "yield BackendSpec('f', 'm:C')",
+    "subclass": HOOK
+    + (
+        "class Mine(BackendSpec):\n        name = property(lambda self: 1 / 0)\n"
+        "        def __init__(self): pass\n    return [Mine()]"
+    ),
+    "older": HOOK + "return [BackendSpec('f', 'm:C', api=(0, 9))]",
+    "newer_minor": HOOK + "return [BackendSpec('f', 'm:C', api=(1, 99))]",
+    "verb": "from forge import hookimpl\n@hookimpl\ndef forge_commands(subparsers):\n"
+    "    subparsers.add_parser('run')",
     "nonsense": (
         "from forge import hookimpl\n@hookimpl\ndef forge_backends():\n    return [{'name': 'x'}]"
     ),
@@ -44,12 +60,32 @@ BROKEN = {
 }
 
 
+REASONS = {
+    "import": "ModuleNotFoundError: No module named 'no_such_driver'",
+    "exit": "SystemExit: 3",
+    "panic": "PanicException: rust",
+    "unspeakable": "E: its text raises OSError",
+    "hookless": "it implements no hook of forge: is @hookimpl missing?",
+    "none": "forge_backends returned NoneType, not a list",
+    "generator": "forge_backends returned generator, not a list",
+    "subclass": "forge_backends returned a Mine, not a BackendSpec",
+    "nonsense": "forge_backends returned a dict, not a BackendSpec",
+    "raises": "OSError: no",
+    "older": "backend f is written for API 0.9, this forge has 1.0: upgrade badplug",
+    "newer_minor": "backend f is written for API 1.99, this forge has 1.0: upgrade forge-llm",
+    "future": "backend f is written for API 9.0, this forge has 1.0: upgrade forge-llm",
+    "unknown_hook": "unknown hook 'forge_frontends'",
+    "verb": "forge_commands: ArgumentError: argument {",
+}
+
+
 @pytest.mark.parametrize("kind", BROKEN)
 def test_a_broken_plugin_is_listed_with_its_reason_and_stops_nothing(
     forge, install, tiny_chat, kind
 ):
     env = install("badplug", BROKEN[kind])
     found = {p["name"]: p for p in json.loads(forge("plugins", "--json", env=env).stdout)}
+    assert REASONS.get(kind, "") in found["badplug"]["problem"]
     assert found["badplug"]["problem"]
     assert found["badplug"]["distribution"] == "badplug"
     assert found["cpu"]["problem"] is None
@@ -70,6 +106,53 @@ def test_a_plugins_backend_answers_and_its_verb_runs(forge, install, tiny_chat):
     assert json.loads(done.stdout)["backend"] == "good"
     greeted = forge("greet", env=env)
     assert (greeted.stdout, greeted.returncode) == ("hello\n", 4)
+
+
+def test_what_a_plugin_prints_is_no_part_of_the_reply(forge, install, tiny_chat):
+    env = install(
+        "loud",
+        "from forge import hookimpl\nprint('imported')\n@hookimpl\n"
+        "def forge_backends():\n    print('asked')\n    return []",
+    )
+    done = forge("run", "-m", tiny_chat, "--tokens", "1,2", "-n", "2", "--json", env=env)
+    assert json.loads(done.stdout)["backend"] == "cpu"
+    assert "imported" in done.stderr
+
+
+def test_a_broken_plugin_is_listed_with_the_backends_as_well(forge, install):
+    env = install("badplug", BROKEN["import"])
+    reason = "broken       plugin of badplug: ModuleNotFoundError: No module named"
+    assert reason in forge("backends", env=env).stdout
+    as_json = forge("backends", "--json", env=env)
+    assert [health["backend"] for health in json.loads(as_json.stdout)] == ["cpu"]
+    assert reason in as_json.stderr
+
+
+@pytest.mark.parametrize("entry_points", ["[forge]\nnonsense", "[forge]\nx = json", "nonsense"])
+def test_a_damaged_distribution_stops_nothing(forge, install, tiny_chat, tmp_path, entry_points):
+    env = install("fine", HOOK + "return [BackendSpec('fine', 'm:C')]")
+    info = tmp_path / "leftover-1.0.dist-info"
+    info.mkdir()
+    (info / "entry_points.txt").write_text(entry_points)
+    env["FORGE_PLUGINS"] = "cpu,fine,x,?"
+    found = {p["name"]: p for p in json.loads(forge("plugins", "--json", env=env).stdout)}
+    assert found["fine"]["backends"] == ["fine"]
+    if "[forge]" in entry_points:
+        assert {"x", "?"} & set(found)
+    assert all(p["problem"] for name, p in found.items() if name in "x?")
+
+
+def test_names_in_forge_plugins_that_nobody_has_are_told(forge):
+    env = {"FORGE_PLUGINS": "cpu, tpyo"}
+    told = "FORGE_PLUGINS limits the plugins to cpu, tpyo; no plugin is called tpyo\n"
+    for arguments in (["plugins"], ["plugins", "--json"]):
+        assert forge(*arguments, env=env).stderr == told
+    done = forge("run", "-b", "tpyo", "hi", env=env)
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"forge: there is no backend 'tpyo'; there are: cpu\n{told}",
+    )
+    assert forge("plugins", env={"FORGE_PLUGINS": "cpu"}).stderr.endswith("plugins to cpu\n")
 
 
 def test_a_backend_whose_driver_binding_is_missing_says_how_to_get_it(forge, install):

@@ -88,6 +88,21 @@ def test_a_plugin_whose_verbs_fail_is_listed_and_stops_nothing(ship, body):
     assert parser().parse_args(["plugins"]).run
 
 
+def test_ctrl_c_at_a_plugin_that_takes_too_long_is_not_taken_for_its_failure(ship):
+    ship("slow", "slow", more="raise KeyboardInterrupt\n")
+    with pytest.raises(KeyboardInterrupt):
+        Plugins()
+
+
+def test_one_distribution_with_two_entry_points_of_one_name_keeps_the_first(ship, tmp_path):
+    ship("one", "same", "BackendSpec('x', 'm:C')")
+    with (tmp_path / "one-1.0.dist-info/entry_points.txt").open("a") as file:
+        file.write("same = no_such_module\n")
+    first, second = (plugin for plugin in Plugins().plugins if plugin.name == "same")
+    assert [spec.name for spec in first.backends] == ["x"]
+    assert second.problem.startswith("ModuleNotFoundError")
+
+
 def test_advice_names_what_brings_a_missing_package():
     assert not missing(BackendSpec("x", "m:C", requires=("json",)))
     lacking = BackendSpec("x", "m:C", requires=("no_such", "no.such"), install="x-backend[gpu]")

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 from forge.backend import (
     Backend,
     BackendConfig,
+    BackendUnavailable,
     Device,
     Executable,
     Graph,
@@ -24,19 +25,26 @@ from forge.backend import (
 )
 from forge_cpu.executable import CpuExecutable
 
+_ID = "0"
+"""What --device takes for the one device there is."""
+
 
 class CpuBackend(Backend):
     """Always there; holds every weight in float32."""
 
     def __init__(self, config: BackendConfig) -> None:
         super().__init__(config)
+        if config.device not in (None, _ID):
+            raise BackendUnavailable(
+                f"the CPU backend has no device {config.device!r}: there is only {_ID}"
+            )
         self.threads = config.threads or len(os.sched_getaffinity(0))
         self._limits = threadpool_limits(self.threads)
 
     @property
     def device(self) -> Device:
         """The processor's name and the threads in use."""
-        return Device(f"{_processor()} ({self.threads} threads)", "cpu")
+        return Device(f"{_processor()} ({self.threads} threads)", "cpu", _ID)
 
     def supports(self, node: Node, specs: Mapping[str, Value]) -> bool:
         """Every op; every weight type goes through GGML's reference dequantisation."""

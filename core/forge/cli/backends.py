@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from forge.plugins import Plugin
 
 
 def add(subparsers: Any) -> None:
@@ -24,6 +28,8 @@ def run(args: argparse.Namespace) -> int:
     found = list(list_backends(plugins.backends()))
     if args.json:
         print(json.dumps([asdict(health) for health in found]))
+        for plugin in plugins.broken():
+            print(_broken(plugin), file=sys.stderr)
         return 0
     for health in found:
         print(f"{health.backend:12} {health.status:12} {health.device}")
@@ -35,5 +41,9 @@ def run(args: argparse.Namespace) -> int:
             for device in health.devices:
                 print(f"{'':12} device {device.id}: {device.name} ({device.kind})")
     for plugin in plugins.broken():
-        print(f"{plugin.name:12} {'broken':12} plugin of {plugin.distribution}: {plugin.problem}")
+        print(_broken(plugin))
     return 0
+
+
+def _broken(plugin: Plugin) -> str:
+    return f"{plugin.name:12} {'broken':12} plugin of {plugin.distribution}: {plugin.problem}"

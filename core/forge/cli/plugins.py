@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from forge.plugins import Plugins
 
 
 def add(subparsers: Any) -> None:
@@ -18,7 +22,8 @@ def run(args: argparse.Namespace) -> int:
     """One line a plugin."""
     from forge.plugins import Plugins
 
-    found = Plugins().plugins
+    plugins = Plugins()
+    _try_verbs(plugins)
     if args.json:
         rows = [
             {
@@ -28,12 +33,23 @@ def run(args: argparse.Namespace) -> int:
                 "backends": [spec.name for spec in p.backends],
                 "problem": p.problem or None,
             }
-            for p in found
+            for p in plugins.plugins
         ]
         print(json.dumps(rows))
-        return 0
-    for p in found:
+    for p in () if args.json else plugins.plugins:
         offers = ", ".join(spec.name for spec in p.backends)
         state = f"broken: {p.problem}" if p.problem else f"backends: {offers}" if offers else "ok"
         print(f"{p.name:12} {p.distribution} {p.version:10} {state}")
+    if limits := plugins.limits():
+        print(limits, file=sys.stderr)
     return 0
+
+
+def _try_verbs(plugins: Plugins) -> None:
+    """Add the plugins' verbs beside forge's own, to see which of them fail."""
+    from forge.cli import VERBS
+
+    subparsers = argparse.ArgumentParser().add_subparsers()
+    for verb in VERBS:
+        subparsers.add_parser(verb)
+    plugins.add_commands(subparsers)

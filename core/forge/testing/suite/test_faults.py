@@ -151,7 +151,7 @@ def found_in_time(story: Story, phase: str, undisturbed: Undisturbed) -> None:
 
 @pytest.mark.parametrize(
     "phase",
-    [pytest.param(p, marks=() if p == "decode" else pytest.mark.forge_long) for p in PHASES],
+    [pytest.param(p, marks=() if p == "prefill" else pytest.mark.forge_long) for p in PHASES],
 )
 def test_slow_but_alive_is_left_alone(
     phase: Where, spec: BackendSpec, undisturbed: Undisturbed

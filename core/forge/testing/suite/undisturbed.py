@@ -30,8 +30,8 @@ class Undisturbed:
 
     @property
     def patience(self) -> float:
-        """The factor of the usual budgets that comes nearest to `seconds`."""
-        return max(self.seconds[phase] / SECONDS[phase] for phase in ("decode", "prefill"))
+        """The least factor of the usual budgets that gives no phase less than `seconds`."""
+        return max(seconds / SECONDS[phase] for phase, seconds in self.seconds.items())
 
 
 @pytest.fixture(scope="session", name="undisturbed")

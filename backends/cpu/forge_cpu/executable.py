@@ -10,7 +10,17 @@ from contextlib import suppress
 
 import numpy as np
 
-from forge.backend import Array, Executable, Graph, Node, Progress, Rows, Weight, reference, row_indices
+from forge.backend import (
+    Array,
+    Executable,
+    Graph,
+    Node,
+    Progress,
+    Rows,
+    Weight,
+    reference,
+    row_indices,
+)
 
 _CHUNK_WORK = 25e9
 """Multiply-adds of one prefill chunk: well under a second of a small CPU, as each is a beat."""

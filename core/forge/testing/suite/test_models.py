@@ -199,7 +199,9 @@ def test_a_context_can_be_filled_to_its_last_token_and_begun_again(
 
 
 @pytest.mark.parametrize("params", [GREEDY, DRAWN], ids=["greedy", "drawn"])
-def test_decode_draws_what_the_sampler_draws_from_its_own_logits(params, model, executable) -> None:
+def test_decode_draws_what_the_sampler_draws_from_its_own_logits(
+    params: SamplingParams, model: TinyModel, executable: RemoteExecutable
+) -> None:
     """Also where it samples on the device or submits several tokens at once."""
     prompt, count = list(model.tokens[:20]), 24
     prefill(executable, prompt[:-1])

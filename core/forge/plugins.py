@@ -18,7 +18,7 @@ import pluggy
 from forge import hookspecs
 from forge.discovery import GROUP, chosen, discover
 from forge.errors import PluginError, UsageError
-from forge.spec import API_VERSION, BackendSpec
+from forge.spec import API_VERSION, BackendSpec, DriverFault
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, _SubParsersAction
@@ -127,6 +127,23 @@ class Plugins:
             return ""
         absent = f"; no plugin is called {', '.join(self.unknown)}" if self.unknown else ""
         return f"FORGE_PLUGINS limits the plugins to {', '.join(names) or 'none'}{absent}"
+
+    def faults(self, backend: str) -> list[DriverFault]:
+        """The ways that are declared to make a backend's driver fail; PluginError for nonsense."""
+        found: list[DriverFault] = []
+        for plugin in self.plugins:
+            if not plugin.problem:
+                for function in self._implementations("forge_faults", plugin):
+                    offered = function()
+                    if not isinstance(offered, list | tuple) or not all(
+                        isinstance(fault, DriverFault) for fault in offered
+                    ):
+                        raise PluginError(
+                            f"{plugin.name}: forge_faults returned {offered!r:.80}, "
+                            f"not a list of DriverFault"
+                        )
+                    found += [fault for fault in offered if fault.backend == backend]
+        return found
 
     def broken(self) -> list[Plugin]:
         """The plugins that cannot be used."""

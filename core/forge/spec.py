@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from forge.errors import PluginError
+from forge.faults import FAULTS, NO_DRIVER, PHASES, SUBTLE
 
 API_VERSION = (1, 0)
 """The backend contract's version: a new minor adds optional things, a new major may break."""
@@ -56,6 +57,40 @@ class BackendSpec:
         if not right:
             value = getattr(self, name)
             raise PluginError(f"BackendSpec {self.name!r}: {name} is {value!r:.80}, not {what}")
+
+
+@dataclass(frozen=True, slots=True)
+class DriverFault:
+    """A way in which a backend's own driver, or a simulated one, can be made to fail.
+
+    backend: the name of the plugin's backend that it is for.
+    fault, phase: as in `forge.testing.faulty`, or "no-driver" in phase "open": the driver is not
+        there, so that the backend has to be unavailable and say what to do.
+    env, options: added to the spec's own, they make the driver fail so.
+    """
+
+    backend: str
+    fault: str
+    phase: str
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+    options: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def __post_init__(self) -> None:
+        """PluginError names the field that is not what it should be."""
+        known = (*FAULTS, *SUBTLE, NO_DRIVER)
+        self._need(_word(self.backend), "backend", "a backend's name")
+        self._need(self.fault in known, "fault", f"one of {', '.join(known)}")
+        here = ("open",) if self.fault == NO_DRIVER else PHASES
+        self._need(self.phase in here, "phase", f"one of {', '.join(here)}")
+        self._need(_texts(self.env), "env", "a mapping of texts to texts")
+        self._need(_texts(self.options), "options", "a mapping of texts to texts")
+
+    def _need(self, right: bool, name: str, what: str) -> None:
+        if not right:
+            value = getattr(self, name)
+            raise PluginError(
+                f"DriverFault of {self.backend!r}: {name} is {value!r:.80}, not {what}"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,22 @@ from __future__ import annotations
 import math
 import mmap
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import numpy as np
 
-from forge.backend import Array, Executable, Graph, Progress, Rows, Weight, reference, row_indices
+from forge.backend import (
+    Array,
+    Executable,
+    Graph,
+    Node,
+    Progress,
+    Rows,
+    Weight,
+    reference,
+    row_indices,
+)
 
 _CHUNK_WORK = 25e9
 """Multiply-adds of one prefill chunk: well under a second of a small CPU, as each is a beat."""
@@ -53,10 +63,14 @@ class CpuExecutable(Executable):
         }
         for node in self._graph.nodes:
             arguments = [values[name] for name in node.inputs]
-            values[node.name] = reference.KERNELS[node.op](*arguments, **node.attrs)
+            values[node.name] = self.compute(node, arguments)
             for name in self._last_use[node.name]:
                 del values[name]
         return {name: values[name] for name in self._graph.outputs}
+
+    def compute(self, node: Node, arguments: Sequence[Array]) -> Array:
+        """One node."""
+        return reference.KERNELS[node.op](*arguments, **node.attrs)
 
     def close(self) -> None:
         """Drop weights and state."""

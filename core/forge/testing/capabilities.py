@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from forge.errors import BackendUnsupported, UsageError
-from forge.graph import Graph, Op
+from forge.graph import Graph
 from forge.testing.remote import RemoteBackend
+
+if TYPE_CHECKING:
+    from forge.testing.cases import OpCase
 
 Level: TypeAlias = Literal["supported", "converted", "unsupported"]
 LEVELS: tuple[Level, ...] = ("unsupported", "converted", "supported")
@@ -30,15 +33,14 @@ def level(backend: RemoteBackend, graph: Graph) -> tuple[Level, Graph]:
         return "unsupported", graph
 
 
-def measure(
-    backend: RemoteBackend, ops: Mapping[Op, tuple[str, ...]], make: Callable[[Op, str], Graph]
-) -> dict[tuple[str, str], Level]:
-    """Ask for a graph of one node for every op and weight type."""
-    return {
-        (op.value, kind): level(backend, make(op, kind))[0]
-        for op, kinds in ops.items()
-        for kind in kinds
-    }
+def measure(backend: RemoteBackend, cases: Iterable[OpCase]) -> dict[tuple[str, str], Level]:
+    """The least level of any case, for every op and weight type or feature."""
+    table: dict[tuple[str, str], Level] = {}
+    for case in cases:
+        found = level(backend, case.graph)[0]
+        key = case.op.value, case.column
+        table[key] = min(table.get(key, found), found, key=LEVELS.index)
+    return table
 
 
 def lines(table: Table) -> Iterator[str]:

@@ -21,6 +21,16 @@ nan       from the step on every result is NaN
 constant  from the step on every result is one number
 wrong     from the step on results are a tenth too large in every third column: plausible, and wrong
 
+and what is harder to notice, SUBTLE:
+few-nan   from the step on the last column of every result is NaN
+two-values  from the step on every result is one of two numbers
+stale     from the step on a run returns what the one before it computed; the first one zeros
+stale-keep  from that prefill on `keep` says that it kept what belongs to another text
+repeat    from that token on decode yields the one before it
+few       decode ends before that token
+many      decode goes on after the last token that it was asked for
+outside   from that token on decode yields ids past the vocabulary
+
 phase     its steps
 start     the interpreter's start (only the endings, from hang to segfault, and slow)
 open      the constructor
@@ -34,12 +44,10 @@ decode    each token after the first
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -47,8 +55,6 @@ from forge.backend import (
     Array,
     Backend,
     BackendConfig,
-    BackendLost,
-    BackendOutOfMemory,
     BackendSpec,
     Check,
     Device,
@@ -63,36 +69,18 @@ from forge.backend import (
     Weight,
 )
 from forge.errors import UsageError
+from forge.faults import FAULTS, PHASES, SUBTLE, Fault, Subtle, Where
 from forge.sampling import Sampler
-from forge.testing.damage import ENDINGS, damage
-
-Fault: TypeAlias = Literal[
-    "hang",
-    "busy-hang",
-    "die",
-    "exit",
-    "abort",
-    "segfault",
-    "exception",
-    "oom",
-    "lost",
-    "slow",
-    "nan",
-    "constant",
-    "wrong",
-]
-Where: TypeAlias = Literal["start", "open", "load", "compile", "check", "prefill", "decode"]
-PHASES: tuple[Where, ...] = get_args(Where)
-FAULTS: tuple[Fault, ...] = get_args(Fault)
-_NUMBERS = ("nan", "constant", "wrong")
-_OURS = "faulty."
+from forge.testing import lies
+from forge.testing.damage import ENDINGS
+from forge.testing.script import PREFIX, Script
 
 
 def faulty(
     name: str,
     *,
     of: BackendSpec,
-    fault: Fault,
+    fault: Fault | Subtle,
     phase: Where,
     step: int = 1,
     seconds: float = 0.0,
@@ -102,72 +90,30 @@ def faulty(
 
     `seconds` is for "slow". UsageError for what cannot be.
     """
-    if fault not in FAULTS or phase not in PHASES or step < 1:
+    if fault not in (*FAULTS, *SUBTLE) or phase not in PHASES or step < 1:
         raise UsageError(f"fault {fault!r} at step {step} of {phase!r}: see forge.testing.faulty")
     if phase == "start" and fault not in (*ENDINGS, "slow"):
         raise UsageError(f"at its start a worker can {', '.join(ENDINGS)} or be slow, not {fault}")
+    if fault in lies.TOKENS and phase != "decode":
+        raise UsageError(f"{fault} is for the phase decode, not {phase}")
+    if fault == "stale-keep" and phase != "prefill":
+        raise UsageError(f"{fault} is for the phase prefill, not {phase}")
     mine = {"of": of.factory, "fault": fault, "phase": phase, "step": step, "seconds": seconds}
     return replace(
         of,
         name=name,
         factory="forge.testing.faulty:FaultyBackend",
-        options={**of.options, **{_OURS + key: str(value) for key, value in mine.items()}},
-        env={**of.env, **_start(fault, seconds)} if phase == "start" else of.env,
+        options={**of.options, **{PREFIX + key: str(value) for key, value in mine.items()}},
+        env={**of.env, **_start(fault, seconds, of)} if phase == "start" else of.env,
         floor=floor,
     )
 
 
-def _start(fault: Fault, seconds: float) -> dict[str, str]:
+def _start(fault: str, seconds: float, of: BackendSpec) -> dict[str, str]:
     folder = str(Path(__file__).parent / "at_start")
-    paths = os.environ.get("PYTHONPATH")
+    paths = of.env.get("PYTHONPATH", os.environ.get("PYTHONPATH"))
     how = {"FORGE_FAULT_SECONDS": str(seconds)} if fault == "slow" else {"FORGE_FAULT": fault}
     return {"PYTHONPATH": f"{folder}{os.pathsep}{paths}" if paths else folder, **how}
-
-
-class _Script:
-    """Counts the steps of the phase and fails at the one that was asked for."""
-
-    def __init__(self, options: Mapping[str, str]) -> None:
-        mine = {k.removeprefix(_OURS): v for k, v in options.items() if k.startswith(_OURS)}
-        self.of = mine["of"]
-        self._fault, self._phase = mine["fault"], mine["phase"]
-        self._step, self._seconds = int(mine["step"]), float(mine["seconds"])
-        self._count = 0
-        self._lies = False
-
-    @property
-    def changes_numbers(self) -> bool:
-        return self._fault in _NUMBERS
-
-    def reach(self, phase: Where) -> None:
-        """A step of the phase begins."""
-        self._count += phase == self._phase
-        if phase != self._phase or self._count < self._step or self._phase == "start":
-            return
-        match self._fault:
-            case "exception":
-                raise RuntimeError(f"scripted: step {self._count} of {phase}")
-            case "oom":
-                raise BackendOutOfMemory(f"scripted: no room at step {self._count} of {phase}")
-            case "lost":
-                raise BackendLost(f"scripted: the device is gone at step {self._count} of {phase}")
-            case "slow":
-                time.sleep(self._seconds)
-            case "nan" | "constant" | "wrong":
-                self._lies = True
-            case fault:
-                damage(fault)
-
-    def result(self, value: Array) -> Array:
-        """What is made of a true result."""
-        if not self._lies:
-            return value
-        wrong = np.array(value, np.float32)
-        if self._fault == "wrong":
-            wrong[:, ::3] *= np.float32(1.1)
-        else:
-            wrong[:] = np.nan if self._fault == "nan" else 0.5
-        return wrong
 
 
 class FaultyBackend(Backend):
@@ -175,12 +121,12 @@ class FaultyBackend(Backend):
 
     def __init__(self, config: BackendConfig) -> None:
         super().__init__(config)
-        self._script = _Script(config.options)
+        self._script = Script(config.options)
         self._script.reach("open")
         module, _, name = self._script.of.partition(":")
-        options = {k: v for k, v in config.options.items() if not k.startswith(_OURS)}
+        options = {k: v for k, v in config.options.items() if not k.startswith(PREFIX)}
         self._inner: Backend = getattr(import_module(module), name)(
-            BackendConfig(config.device, config.threads, options)
+            BackendConfig(config.device, config.threads, options, asked=True)  # by the test
         )
 
     @property
@@ -229,9 +175,10 @@ class FaultyBackend(Backend):
 class FaultyExecutable(Executable):
     """Passes runs on; the script sees each step before it happens and each result after it."""
 
-    def __init__(self, inner: Executable, script: _Script, *, known: bool) -> None:
+    def __init__(self, inner: Executable, script: Script, *, known: bool) -> None:
         self._inner, self._script, self._known = inner, script, known
         self._decoding = False
+        self._before: dict[str, Array] = {}
         self.chunk = inner.chunk
 
     @property
@@ -245,11 +192,28 @@ class FaultyExecutable(Executable):
         """A step of check, prefill or decode."""
         self._script.reach("check" if self._known else "decode" if self._decoding else "prefill")
         results = self._inner.run(inputs, positions, slots, rows)
-        return {name: self._script.result(value) for name, value in results.items()}
+        before, self._before = self._before, results
+        if not (self._script.lies and self._script.changes_numbers):
+            return results
+        return {
+            name: lies.numbers(self._script.fault, value, before.get(name))
+            for name, value in results.items()
+        }
 
     def keep(self, slot: int, count: int) -> int:
-        """As the wrapped executable keeps."""
+        """As the wrapped executable keeps, or, for "stale-keep", of another text."""
+        if count and self._script.lies and self._script.fault == "stale-keep":
+            self._overwrite(slot, count)
+            return count
         return self._inner.keep(slot, count)
+
+    def _overwrite(self, slot: int, count: int) -> None:
+        """Fill the slot's state with as many tokens of another text."""
+        (name,) = self.inputs
+        for start in range(self._inner.keep(slot, 0), count, self.chunk):
+            positions = np.arange(start, min(start + self.chunk, count), dtype=np.int32)
+            where = np.full_like(positions, slot)
+            self._inner.run({name: positions % 7}, positions, where, "none")
 
     def decode(
         self, token: int, start: int, count: int, sampler: Sampler, slot: int = 0
@@ -263,9 +227,13 @@ class FaultyExecutable(Executable):
                 self._decoding = False
             return
         tokens = self._inner.decode(token, start, count, sampler, slot)
-        for _ in range(count):
+        for left in range(count, 0, -1):
             self._script.reach("decode")
-            yield next(tokens)
+            if self._script.lies and self._script.fault in lies.TOKENS:
+                yield from lies.tokens(self._script.fault, tokens, token, left)
+                return
+            token = next(tokens)
+            yield token
 
     def close(self) -> None:
         """Close the wrapped executable."""

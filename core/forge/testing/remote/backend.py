@@ -163,7 +163,10 @@ class RemoteExecutable:
         tensors = {name: m.Tensor.of(self._typed(name, value)) for name, value in inputs.items()}
         wanted: Any = rows if isinstance(rows, str) else list(map(int, rows))
         request = m.Run(self.number, tensors, list(map(int, positions)), where, wanted)
-        return {n: t.array() for n, t in self.worker.ask(request, m.Outputs).values.items()}
+        answer = self.worker.ask(request, m.Outputs)
+        if answer.breach:
+            raise errors.BackendWrong(answer.breach)
+        return {name: tensor.array() for name, tensor in answer.values.items()}
 
     def _typed(self, name: str, value: Any) -> Array:
         dtype = np.int32 if self.graph.inputs[name].dtype == "i32" else np.float32

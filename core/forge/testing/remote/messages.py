@@ -180,9 +180,10 @@ class Compiled(_Message, frozen=True):
 
 
 class Outputs(_Message, frozen=True):
-    """What a run returned."""
+    """What a run returned; `breach` says what it did with the arrays of the run before."""
 
     values: dict[str, Tensor]
+    breach: str = ""
 
 
 class Decoded(_Message, frozen=True):

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from forge.backend import Backend, Executable
 from forge.conversion import convert
@@ -58,7 +59,8 @@ class Service:
         self._numbers = itertools.count(1)
         self._backends: dict[int, Backend] = {}
         self._executables: dict[int, Executable] = {}
-        self._files: dict[str, GGUFFile] = {}
+        self._files: dict[int, GGUFFile] = {}
+        self._returned: dict[int, list[NDArray[Any]]] = {}
 
     def serve(self) -> None:
         """Until the test says Close or goes away."""
@@ -95,6 +97,8 @@ class Service:
                 return self._decode(request)
             case CloseExecutable(executable=number):
                 self._executables[number].close()
+                if file := self._files.pop(number, None):
+                    file.close()
             case CloseBackend(backend=number):
                 self._backends[number].close()
         gc.collect()
@@ -130,12 +134,12 @@ class Service:
             if beats == request.cancel_after:
                 raise Cancelled
 
-        file = self._files.setdefault(request.file, open_gguf(request.file))
+        file = open_gguf(request.file)
         executable = self._backends[request.backend].compile(
             request.graph, Weights(request.graph, file), progress
         )
         number = next(self._numbers)
-        self._executables[number] = executable
+        self._executables[number], self._files[number] = executable, file
         return Compiled(number, executable.chunk)
 
     def _run(self, request: Run) -> Outputs:
@@ -146,7 +150,20 @@ class Service:
             np.array(request.slots, np.int32),
             request.rows,
         )
-        return Outputs({name: Tensor.of(np.asarray(value)) for name, value in out.items()})
+        answer = {name: Tensor.of(np.asarray(value)) for name, value in out.items()}
+        return Outputs(answer, self._breach(request.executable, list(out.values())))
+
+    def _breach(self, number: int, arrays: list[NDArray[Any]]) -> str:
+        """Results are the caller's, who may write to them: no later run may read or change them."""
+        before = self._returned.pop(number, [])
+        if any(not np.isnan(array).all() for array in before):
+            return "it wrote to the arrays that the run before returned"
+        if any(not array.flags.writeable for array in arrays):
+            return "it returned an array that cannot be written to"
+        for array in arrays:
+            array.fill(np.nan)
+        self._returned[number] = arrays
+        return ""
 
     def _decode(self, request: Decode) -> Decoded:
         executable = self._executables[request.executable]

@@ -48,7 +48,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     except ForgeError as error:
         raise pytest.UsageError(str(error)) from None
     for failure in known:
-        meant = [item for item in ours if failure.matches(item.nodeid)]
+        meant = [item for item in ours if failure.matches(f"{item.path.name}::{item.name}")]
         if not meant:
             raise pytest.UsageError(f"{path}: no test is like {failure.pattern!r}")
         for item in meant:

@@ -1,0 +1,118 @@
+"""Ops over matrices, in every weight type, at sizes that break tiling."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+from forge.gguf import tensor_type
+from forge.graph import Attr, Op
+from forge.testing.blocks import WEIGHT_TYPES
+from forge.testing.cases.case import TOKEN_IDS, OpCase, Step, WeightData, activations
+
+SHAPES = (
+    (1, 1, 0),
+    (1, 67, 1),
+    (3, 33, 2),
+    (5, 17, 1),
+    (1, 4097, 0),
+    (2, 3, 3),
+    (9, 16, 2),
+    (17, 5, 1),
+    (33, 129, 0),
+    (65, 64, 2),
+    (130, 31, 1),
+)
+"""Tokens, rows of the weight, and which of the widths: one, odd, prime, one over a power of two,
+tall, wide."""
+QUICK = 3
+
+
+def widths(kind: str) -> tuple[int, int, int, int]:
+    """Columns of a weight: the least, two that are odd in blocks, and many."""
+    block = tensor_type(kind).block_size
+    if block == 1:
+        return 1, 67, 257, 8193
+    return block, 3 * block, 5 * block, 8192 + block
+
+
+def _gain(columns: int) -> float:
+    """A standard deviation that keeps sums near one, and that NVFP4 can express."""
+    return max(1 / math.sqrt(columns), 1 / 64)
+
+
+def matmul() -> Iterator[OpCase]:
+    """Every type at every shape."""
+    for kind in WEIGHT_TYPES:
+        for index, (tokens, rows, which) in enumerate(SHAPES):
+            columns = widths(kind)[which]
+            repeats = max(1, min(16, 64 // (tokens * rows)))
+            yield OpCase(
+                Op.MATMUL,
+                kind,
+                f"{tokens}x{rows}x{columns}",
+                {
+                    "x": activations(columns),
+                    "weight": WeightData(kind, (rows, columns), _gain(columns)),
+                },
+                (Step(tokens),) * repeats,
+                quick=index < QUICK,
+            )
+
+
+def embed() -> Iterator[OpCase]:
+    """Every type; tables of one row, odd and prime sizes."""
+    for kind in WEIGHT_TYPES:
+        for index, (tokens, rows, which) in enumerate(((5, 257, 1), (1, 1, 0), (33, 31, 2))):
+            columns = widths(kind)[which]
+            yield OpCase(
+                Op.EMBED,
+                kind,
+                f"{tokens}x{rows}x{columns}",
+                {"tokens": TOKEN_IDS, "table": WeightData(kind, (rows, columns))},
+                (Step(tokens), Step(1)),
+                quick=index == 0,
+            )
+
+
+def experts() -> Iterator[OpCase]:
+    """Every type; then each way to choose and to weigh."""
+    for kind in WEIGHT_TYPES:
+        yield _experts(kind, "", 5, 4, 2, quick=True)
+        yield _experts(kind, "many", 17, 7, 3)
+    ways: tuple[tuple[str, Mapping[str, Attr]], ...] = (
+        ("softmax", {}),
+        ("unnormalised", {"normalize": False}),
+        ("sigmoid", {"gating": "sigmoid"}),
+        ("selected", {"gating": "softmax_selected"}),
+        ("gelu", {"activation": "gelu"}),
+        ("factor", {"factor": 2.5}),
+    )
+    for name, attrs in ways:
+        yield _experts("f32", name, 9, 4, 2, quick=True, **attrs)
+    yield _experts("f32", "one", 9, 4, 1)
+    yield _experts("f32", "all", 9, 4, 4)
+
+
+def _experts(
+    kind: str, label: str, tokens: int, count: int, used: int, *, quick: bool = False, **attrs: Attr
+) -> OpCase:
+    width, inner = widths(kind)[1], widths(kind)[2]
+    if widths(kind)[0] > 32:  # keep the slow types small
+        width, inner = widths(kind)[0], 2 * widths(kind)[0]
+    chosen: dict[str, Attr] = {"used": used, **attrs}
+    return OpCase(
+        Op.EXPERTS,
+        kind,
+        label or f"{count}of{used}",
+        {
+            "x": activations(width),
+            "scores": activations(count),
+            "gate": WeightData(kind, (count, inner, width), _gain(width)),
+            "up": WeightData(kind, (count, inner, width), _gain(width)),
+            "down": WeightData(kind, (count, width, inner), _gain(inner)),
+        },
+        (Step(tokens), Step(1)),
+        chosen,
+        quick=quick,
+    )

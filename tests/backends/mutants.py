@@ -18,7 +18,6 @@ import numpy as np
 
 from forge.backend import (
     Array,
-    Backend,
     BackendConfig,
     BackendUnsupported,
     Executable,
@@ -70,7 +69,11 @@ def backend(executable: type[CpuExecutable]) -> type[CpuBackend]:
     return Mutant
 
 
-# Honest shortcuts.
+# Honest ones.
+
+
+class Sound(CpuBackend):
+    """Nothing is changed."""
 
 
 def int8(x: Array, block: int) -> Array:
@@ -557,10 +560,3 @@ class Hang(Changed):
     def change(self, node: Node, arguments: list[Array], truth: Array) -> Array:
         while True:
             time.sleep(60)
-
-
-__all__ = [
-    name
-    for name, value in globals().items()
-    if isinstance(value, type) and value.__module__ == __name__ and issubclass(value, Backend)
-]

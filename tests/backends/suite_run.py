@@ -37,12 +37,17 @@ RunSuite = Callable[..., Report]
 def run_suite_fixture(tmp_path: Path) -> RunSuite:
     """Run tests of the suite: `module` of it, those like `like`, on a backend beside this file."""
 
-    def run(module: str, backend: str, like: str = "", env: Mapping[str, str] = {}) -> Report:
+    def run(
+        module: str, backend: str, like: str = "", env: Mapping[str, str] = {}, *options: str
+    ) -> Report:
         folder = tmp_path / "empty"
         folder.mkdir(exist_ok=True)
         paths = [env.get("PYTHONPATH", ""), str(HERE), os.environ.get("PYTHONPATH", "")]
         done = subprocess.run(
-            [*PYTEST, f"forge.testing.suite.{module}", "--forge-backend", backend, "-k", like],
+            [
+                *(*PYTEST, f"forge.testing.suite.{module}", "--forge-backend", backend),
+                *("-k", like, *options),
+            ],
             cwd=folder,
             env={**os.environ, **env, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
             capture_output=True,

@@ -128,6 +128,8 @@ def attention(
         mine = np.flatnonzero(slots == slot)
         reach = int(positions[mine].max()) + 1
         step = max(1, _SCORES_AT_ONCE // (heads * reach))
+        if len(mine) > 1 and not np.isfinite(values[slot, :, :reach]).all():
+            step = 1  # a weight of 0 times NaN is NaN: a token must not meet those it cannot see
         for block in (mine[i : i + step] for i in range(0, len(mine), step)):
             at = positions[block]
             stop = int(at.max()) + 1 if causal else reach

@@ -41,7 +41,7 @@ NOTICED: dict[str, tuple[type[BackendError], str]] = {
     "outside": (BackendLost, ""),
 }
 """The error that a fault becomes, and words of the reason that the person reads."""
-STEP = {"load": 2, "check": 2, "decode": 3}
+STEP = {"load": 2, "check": 8, "decode": 3}
 """Not the first, where there are several."""
 QUICK = {
     ("hang", "decode"), ("die", "load"), ("abort", "prefill"), ("exception", "compile"),

@@ -160,7 +160,7 @@ def test_slow_but_alive_is_left_alone(
 ) -> None:
     runs = 4 if phase == "check" else 1  # a known answer is a beat, and takes several
     seconds = 0.5 * undisturbed.seconds[phase] / runs
-    step = 8 if phase == "load" else 1  # a model has more tensors than need be waited for
+    step = 8 if phase in ("load", "decode") else 1  # there are more than need be waited for
     slow = faulty("slow", of=spec, fault="slow", phase=phase, step=step, seconds=seconds)
     with TimedEngine(
         undisturbed.conversation.model, slow, [undisturbed.target], undisturbed.seconds

@@ -21,7 +21,7 @@ import numpy as np
 
 from forge import backend, budgets, errors, hookspecs, reference
 from forge.graph import SIGNATURES, Op
-from forge.testing import FAULTS, FaultyBackend
+from forge.testing import FAULTS, SUBTLE, FaultyBackend
 
 TARGET = Path(__file__).parents[1] / "docs/contract.md"
 
@@ -230,7 +230,7 @@ def phases() -> Iterator[str]:
     yield ""
 
 
-def faults(text: str, kinds: Iterable[str] = FAULTS) -> Iterator[str]:
+def faults(text: str, kinds: Iterable[str] = (*FAULTS, *SUBTLE)) -> Iterator[str]:
     """Every fault that can be scripted, from the docstring that lists them."""
     entries = dict(re.findall(r"^([a-z-]+) +(\S.*)$", text, re.MULTILINE))
     yield from ("| fault | what happens |", "|---|---|")
@@ -247,6 +247,7 @@ def contract() -> str:
     lines = [HEAD, "## Hooks", "", *hooks()]
     lines += ["## What a plugin registers, and what its backend is opened with", ""]
     lines += [*options(backend.BackendSpec), *options(backend.BackendConfig)]
+    lines += options(backend.DriverFault)
     lines += ["## What you write", "", *of_class(backend.Backend), *of_class(backend.Executable)]
     lines += ["## What you are given, and give back", ""]
     lines += [line for cls in VALUES for line in of_class(cls)]

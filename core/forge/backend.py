@@ -58,7 +58,7 @@ from forge.graph import (
 from forge.health import Check, Device
 from forge.hookspecs import hookimpl
 from forge.sampling import Sampler, SamplingParams
-from forge.spec import API_VERSION, BackendConfig, BackendSpec
+from forge.spec import API_VERSION, BackendConfig, BackendSpec, DriverFault
 from forge.weights import Weight
 
 __all__ = [
@@ -77,6 +77,7 @@ __all__ = [
     "BackendWrong",
     "Check",
     "Device",
+    "DriverFault",
     "Executable",
     "Graph",
     "Memory",

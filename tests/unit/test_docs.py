@@ -42,7 +42,7 @@ def test_the_contract_is_as_the_code_has_it(writer) -> None:
     assert writer.contract() == CONTRACT, "run: python scripts/contract_docs.py"
 
 
-@pytest.mark.parametrize("name", [*HOOKS, *ERRORS, *Op, *SECONDS, *testing.FAULTS])
+@pytest.mark.parametrize("name", [*HOOKS, *ERRORS, *Op, *SECONDS, *testing.FAULTS, *testing.SUBTLE])
 def test_every_hook_error_op_phase_and_fault_has_a_place_in_the_contract(name: str) -> None:
     assert re.search(rf"^(### `?{name}\b|\| `?{name}`? \|)", CONTRACT, re.MULTILINE)
 

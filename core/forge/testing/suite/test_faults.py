@@ -41,7 +41,7 @@ NOTICED: dict[str, tuple[type[BackendError], str]] = {
     "outside": (BackendLost, ""),
 }
 """The error that a fault becomes, and words of the reason that the person reads."""
-STEP = {"load": 2, "check": 2, "decode": 3}
+STEP = {"load": 2, "check": 8, "decode": 3}
 """Not the first, where there are several."""
 QUICK = {
     ("hang", "decode"), ("die", "load"), ("abort", "prefill"), ("exception", "compile"),
@@ -160,7 +160,7 @@ def test_slow_but_alive_is_left_alone(
 ) -> None:
     runs = 4 if phase == "check" else 1  # a known answer is a beat, and takes several
     seconds = 0.5 * undisturbed.seconds[phase] / runs
-    step = 8 if phase == "load" else 1  # a model has more tensors than need be waited for
+    step = 8 if phase in ("load", "decode") else 1  # there are more than need be waited for
     slow = faulty("slow", of=spec, fault="slow", phase=phase, step=step, seconds=seconds)
     with TimedEngine(
         undisturbed.conversation.model, slow, [undisturbed.target], undisturbed.seconds

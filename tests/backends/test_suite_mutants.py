@@ -101,9 +101,9 @@ def test_a_known_failure_is_expected_and_must_fail(tmp_path, run_suite):
 
     def rope(text: str, backend: str):
         known.write_text(text)
-        return run_suite(OPS, backend, "rope and numbers and x", {}, *options)
+        return run_suite(OPS, backend, "numbers and rope-norm-5x", {}, *options)
 
-    swapped = "# ours\ntest_ops.py::test_numbers[rope-*x*]  # pairs are swapped\n"
+    swapped = "# ours\ntest_ops.py::test_numbers[rope-norm-5x*]  # pairs are swapped\n"
     wrong = rope(swapped, "mutants:RopePairs")
     assert not wrong.failed(), wrong.text
     assert "XFAIL" in wrong.outcomes.values()

@@ -148,6 +148,9 @@ class ThirdExecutable(Executable):
         finally:
             print(f"decoded {made} of {count}", flush=True)  # noqa: T201  # the worker's log
 
+    def close(self) -> None:
+        self._weights, self._state = {}, {}
+
     def _next(self, token: int, position: int, slot: int, sampler: Sampler) -> int:
         (name,), (output,) = self.inputs, self.outputs
         where, at = np.array([slot], "i4"), np.array([position], "i4")

@@ -88,9 +88,12 @@ class LoadedModel:
         self, tokens: Sequence[int], first: int, count: int, sampler: Sampler
     ) -> Iterator[int]:
         """The tokens after `first`, which follows `tokens`; the cache's record keeps pace."""
-        last = first
-        made = 0
+        last, made, vocabulary = first, 0, self.vocabulary
         for token in self.executable.decode(first, len(tokens), count, sampler):
+            if not 0 <= token < vocabulary:
+                raise BackendWrong(
+                    f"the backend decoded token {token}, and the vocabulary has {vocabulary}"
+                )
             self.cached.append(last)
             last = token
             made += 1

@@ -38,7 +38,7 @@ NOTICED: dict[str, tuple[type[BackendError], str]] = {
     "two-values": (BackendWrong, ""),
     "stale": (BackendWrong, ""),
     "few": (BackendWrong, "decoded 2 tokens of 7"),
-    "outside": (BackendLost, ""),
+    "outside": (BackendWrong, "and the vocabulary has"),
 }
 """The error that a fault becomes, and words of the reason that the person reads."""
 STEP = {"load": 2, "check": 8, "decode": 3}

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from forge.testing import write_tiny
 def only_our_plugins() -> Iterator[None]:
     """Plugins that happen to be installed here are no part of these tests."""
     before = os.environ.get("FORGE_PLUGINS")
-    os.environ["FORGE_PLUGINS"] = "cpu,vulkan,hip,tui"
+    ours = (e.name for e in entry_points(group="forge") if e.dist and e.dist.name == "forge-llm")
+    os.environ["FORGE_PLUGINS"] = ",".join(ours)
     yield
     if before is None:
         del os.environ["FORGE_PLUGINS"]

@@ -46,6 +46,7 @@ class Engine:
         context: int | None = None,
         strict: bool = False,
         patience: float = 1.0,
+        kv_type: str | None = None,
         fallback_to: Sequence[BackendSpec] | None = None,
     ) -> None:
         self._moved: list[Fallback] = []  # while loading, for the next reply's Done
@@ -53,7 +54,7 @@ class Engine:
         self.model = resolve(None if model is None else str(model))
         asked = "" if backend in (None, "auto") else self._order[0].name
         path = str(self.model.absolute())
-        options = WorkerOptions(path, context, device, threads, patience, asked)
+        options = WorkerOptions(path, context, device, threads, patience, asked, kv_type)
         self._supervisor = Supervisor(self._order, options, strict=strict)
         self.file: GGUFFile = open_gguf(self.model)
 

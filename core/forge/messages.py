@@ -38,12 +38,14 @@ class Open(_Message, frozen=True):
 class Load(_Message, frozen=True):
     """Map the model's file, build its graph, compile it and check known answers.
 
-    The path is bytes: file names need not be UTF-8.
+    The path is bytes: file names need not be UTF-8. `kv_type` is the KV cache's; None is the
+    worker's choice.
     """
 
     id: int
     model: bytes
     context: int | None
+    kv_type: str | None = None
 
 
 class Generate(_Message, frozen=True):

@@ -72,7 +72,9 @@ class Runner:
                 Open(OPEN, spec.factory, device, options.threads, dict(spec.options), asked)
             )
             if options.model is not None:
-                self._dialogue.send(Load(LOAD, os.fsencode(options.model), options.context))
+                self._dialogue.send(
+                    Load(LOAD, os.fsencode(options.model), options.context, options.kv_type)
+                )
         except BaseException:
             self.kill()
             raise

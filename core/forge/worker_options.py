@@ -12,6 +12,8 @@ from forge.errors import UsageError
 MOST_TOKENS = 2**31 - 1
 """More than any context."""
 _MOST_THREADS = 2**16
+KV_TYPES = ("f16", "f32", "q8_0")
+"""What a KV cache can be asked to be kept in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +21,8 @@ class WorkerOptions:
     """What every worker of an engine is started with; UsageError names a value out of range.
 
     device is for the backend that was `asked` for by name, if one was. patience multiplies every
-    budget; `seconds` are the budgets by phase. `command` is what speaks for a backend: given three
-    descriptors, it answers as `forge.worker` does.
+    budget; `seconds` are the budgets by phase. kv_type is the KV cache's. `command` is what speaks
+    for a backend: given three descriptors, it answers as `forge.worker` does.
     """
 
     model: str | None
@@ -29,6 +31,7 @@ class WorkerOptions:
     threads: int | None = None
     patience: float = 1.0
     asked: str = ""
+    kv_type: str | None = None
     seconds: Mapping[str, float] = field(default_factory=lambda: SECONDS)
     command: tuple[str, ...] = (sys.executable, "-P", "-m", "forge.worker")
 
@@ -38,6 +41,8 @@ class WorkerOptions:
             raise UsageError(f"{self.threads} threads: give 1 to {_MOST_THREADS}")
         if self.context is not None and not 1 <= self.context <= MOST_TOKENS:
             raise UsageError(f"a context of {self.context} tokens: give 1 to {MOST_TOKENS}")
+        if self.kv_type not in (None, *KV_TYPES):
+            raise UsageError(f"a KV cache of {self.kv_type!r}: known are {', '.join(KV_TYPES)}")
         if not self.patience > 0:
             raise UsageError(f"a patience of {self.patience}: give a positive factor")
         if self.device is not None and not self.device.isprintable():

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from forge import Engine, SamplingParams
-from forge.errors import BackendUnsupported, NoBackend
+from forge.errors import BackendUnsupported, NoBackend, UsageError
 from forge.gguf import open_gguf
 from forge.models import build_graph
 from forge.testing import write_tiny
@@ -152,3 +152,35 @@ def test_a_device_is_chosen_of_the_backend_that_was_named_and_of_no_other(open_e
 def test_strict_says_which_backend_failed_and_how(open_engine):
     with pytest.raises(BackendUnsupported, match="third: BackendUnsupported in compile"):
         open_engine(third(FAULT="BackendUnsupported@compile"), strict=True)
+
+
+@pytest.mark.parametrize(
+    ("kv_type", "has", "kept", "told"),
+    [
+        (None, "f16 f32", "f16", None),
+        (None, "f32", "f32", None),
+        ("f32", "f16 f32", "f32", None),
+        ("q8_0", "q8_0 f16", "f16", "the KV cache is kept in f16: q8_0 does not go here"),
+        ("q8_0", "f32", "f32", "the KV cache is kept in f32: q8_0 does not go here"),
+    ],
+)
+def test_the_cache_is_of_the_type_that_was_asked_for_if_the_backend_has_it(
+    open_engine, undisturbed, kv_type, has, kept, told
+):
+    engine = open_engine(third(KV=has), kv_type=kv_type)
+    assert engine.ready.notes == ((told,) if told else ())
+    reply = done(engine.generate(PROMPT, GREEDY, max_tokens=11, stop_ids=()))
+    assert reply.tokens == undisturbed[GREEDY].tokens  # this backend computes in float32
+    assert f"a cache of {kept}" in engine.log_tail()
+
+
+def test_a_cache_in_blocks_needs_heads_of_whole_blocks(tmp_path):
+    model = write_tiny(tmp_path / "m.gguf", quant="f16", head_size=32, tokenizer="bytes")
+    with Engine.open(model, backend=third(), kv_type="q8_0") as engine:
+        assert engine.ready.notes == ()
+        assert "a cache of q8_0" in engine.log_tail()
+
+
+def test_a_cache_of_a_type_that_is_none_is_refused_before_anything_is_loaded(open_engine):
+    with pytest.raises(UsageError, match="a KV cache of 'q4_0': known are f16, f32, q8_0"):
+        open_engine(third(), kv_type="q4_0")

@@ -2,7 +2,8 @@
 
 It takes F16 and F32 weights only, its cache forgets whole blocks, and it samples several tokens a
 submission from the largest logits. FAULT=kind@place:time raises there; BUG=op computes it wrongly;
-BREACH=term breaks that term of the contract; FREE=bytes is what its device has left.
+BREACH=term breaks that term of the contract; FREE=bytes is what its device has left;
+KV="f16 f32" are the types of cache that it has.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from forge.backend import (
     Progress,
     Rows,
     Sampler,
+    StateSpec,
     Value,
     Weight,
     WeightSpec,
@@ -70,6 +72,9 @@ class ThirdBackend(Backend):
         passing("supports")
         types = {spec.dtype for n in node.inputs if isinstance(spec := specs[n], WeightSpec)}
         plain = node.op is not Op.ATTENTION or not attributes(node)["softcap"]
+        states = {spec.dtype for n in node.inputs if isinstance(spec := specs[n], StateSpec)}
+        if not states <= {*os.environ.get("KV", "f16 f32 q8_0").split()}:
+            return False
         return types <= {"f16", "f32"} and node.op is not Op.EXPERTS and plain
 
     def compile(
@@ -100,6 +105,8 @@ class ThirdExecutable(Executable):
             self._weights[name] = numbers.reshape(weight.spec.shape).copy()
             weight.release()
             progress("load", done, len(weights), name)
+        for dtype in {spec.dtype for spec in graph.state.values() if len(graph.nodes) > 1}:
+            print(f"a cache of {dtype}", flush=True)  # noqa: T201  # the worker's log
         self._state = {name: np.full(s.shape, np.nan, "f4") for name, s in graph.state.items()}
 
     @property

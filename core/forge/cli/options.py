@@ -44,6 +44,9 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-t", "--threads", type=int, metavar="N", help="CPU threads; all by default")
     group.add_argument("-c", "--context", type=int, metavar="N", help="tokens the context holds")
     group.add_argument(
+        "--kv-type", metavar="TYPE", help="of the KV cache: f16 (by default), f32 or q8_0"
+    )
+    group.add_argument(
         "--patience", type=float, default=1.0, metavar="X", help="wait X times as long for progress"
     )
 
@@ -58,6 +61,7 @@ def engine_choices(args: argparse.Namespace) -> dict[str, Any]:
         "threads": args.threads,
         "context": args.context,
         "patience": args.patience,
+        "kv_type": args.kv_type,
     }
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from forge.errors import GraphError
 from forge.graph.signatures import Value, infer
-from forge.graph.spec import STATE_BYTES, Node, Op, StateSpec, TensorSpec, WeightSpec
+from forge.graph.spec import Node, Op, StateSpec, TensorSpec, WeightSpec
 from forge.graph.text import as_text
 
 
@@ -110,7 +110,7 @@ class Graph:
 
     def state_bytes(self) -> int:
         """What the state takes in the types that the graph asks for."""
-        return sum(s.elements * STATE_BYTES[s.dtype] for s in self.state.values())
+        return sum(s.bytes for s in self.state.values())
 
     def multiply_adds(self) -> int:
         """Multiply-adds of the matrix products for one token: what a chunk's time follows."""

@@ -18,8 +18,8 @@ TOKENS = "T"
 """The symbol for the number of tokens in one run."""
 ROWS = "R"
 """The symbol for the number of rows whose outputs are wanted."""
-STATE_BYTES = {"f32": 4, "f16": 2}
-"""Bytes of an element of the state, by type."""
+STATE_BYTES = {"f32": 4.0, "f16": 2.0, "q8_0": 34 / 32}
+"""Bytes of an element of the state, by type; q8_0 has a scale for 32 of one head."""
 
 
 class Op(StrEnum):
@@ -121,6 +121,8 @@ class StateSpec:
         """Which rule it breaks in itself, "" for none."""
         if self.dtype not in STATE_BYTES:
             return f"type {self.dtype} is not {' or '.join(STATE_BYTES)}"
+        if self.dtype == "q8_0" and self.size % 32:
+            return f"heads of {self.size} are not whole blocks of 32 ({self.dtype})"
         return _bad_sizes(self.shape, self.shape)
 
     @property
@@ -132,6 +134,11 @@ class StateSpec:
     def elements(self) -> int:
         """How many numbers it holds."""
         return math.prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        """What it takes in its type."""
+        return int(self.elements * STATE_BYTES[self.dtype])
 
     def __str__(self) -> str:
         return f"{self.dtype}[{', '.join(map(str, self.shape))}]"

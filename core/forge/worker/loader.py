@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 
-from forge.backend import Backend, BackendConfig, BackendOutOfMemory, BackendUnavailable, Graph
+from forge.backend import (
+    Backend,
+    BackendConfig,
+    BackendOutOfMemory,
+    BackendUnavailable,
+    BackendUnsupported,
+    Graph,
+)
 from forge.conversion import convert
+from forge.errors import ModelError
 from forge.gguf import GGUFFile
 from forge.messages import Load, Open
 from forge.models import Hyperparameters, build_graph, context_length
@@ -19,6 +28,8 @@ Beat = Callable[[str, int, int, str], None]
 SMALLEST_CONTEXT = 512
 """Below this many tokens a model is said not to fit rather than given less."""
 _MIB = 1 << 20
+KV_DEFAULT = "f16"
+"""Half of the memory and the traffic of f32, at less than what quantised weights cost."""
 
 
 def open_backend(request: Open) -> Backend:
@@ -37,10 +48,14 @@ def open_backend(request: Open) -> Backend:
 
 def load_model(backend: Backend, file: GGUFFile, request: Load, beat: Beat) -> LoadedModel:
     """Graph, conversions, weights and kernels, then the known-answer check."""
-    context, graph, notes = _graph_that_fits(backend, file, request.context)
+    context, graph, notes = _graph_that_fits(backend, file, request)
     trained = Hyperparameters(file).context
     if request.context is None and trained is not None and context < trained:
         notes.append(f"the context is {context} of the model's {trained} tokens: -c asks for more")
+
+    for kept in {state.dtype for state in graph.state.values()} - {request.kv_type}:
+        if request.kv_type:
+            notes.append(f"the KV cache is kept in {kept}: {request.kv_type} does not go here")
 
     def progress(phase: str, done: int, total: int, detail: str = "") -> None:
         beat(phase, done, total, detail)
@@ -54,16 +69,17 @@ def load_model(backend: Backend, file: GGUFFile, request: Load, beat: Beat) -> L
 
 
 def _graph_that_fits(
-    backend: Backend, file: GGUFFile, asked: int | None
+    backend: Backend, file: GGUFFile, request: Load
 ) -> tuple[int, Graph, list[str]]:
     """The context that was asked for, else the default's largest half that the device holds.
 
     Judged by the graph that will be loaded: converted weights may be four times as large.
     """
+    asked = request.context
     context = context_length(Hyperparameters(file), asked)
     memory = backend.memory()
     while True:
-        graph, notes = convert(build_graph(file, context=context), backend)
+        graph, notes = _graph(backend, file, context, request.kv_type)
         needed, free = backend.required(graph), memory.free
         if not memory.total or needed <= free:
             return context, graph, notes
@@ -73,3 +89,13 @@ def _graph_that_fits(
                 f"context of {context} tokens needs {needed / _MIB:,.0f} MiB"
             )
         context //= 2
+
+
+def _graph(
+    backend: Backend, file: GGUFFile, context: int, kv_type: str | None
+) -> tuple[Graph, list[str]]:
+    """With a KV cache of the type that was asked for, or of the next one that the backend has."""
+    for dtype in dict.fromkeys((kv_type or KV_DEFAULT, KV_DEFAULT)):
+        with suppress(BackendUnsupported, ModelError):  # a head may be no whole block either
+            return convert(build_graph(file, context=context, state_dtype=dtype), backend)
+    return convert(build_graph(file, context=context), backend)

@@ -33,7 +33,9 @@ def attention() -> Iterator[OpCase]:
         steps = _filling(capacity)
         yield _case("causal", f"full-{capacity}", 4, 2, 64, capacity, steps, quick=capacity == 33)
     yield _case("causal", "long", 2, 1, 64, 4097, _filling(4097))
-    yield _case("causal", "half-precision-cache", 4, 2, 64, 33, _filling(33), dtype="f16")
+    for dtype in ("f16", "q8_0"):
+        yield _case(f"{dtype} cache", "", 4, 2, 64, 33, _filling(33), quick=True, dtype=dtype)
+        yield _case(f"{dtype} cache", "96", 6, 3, 96, 33, _filling(33), dtype=dtype)
     yield _case("causal", "sharp", 4, 2, 64, 33, _filling(33), scale=1.0)
     for window in (1, 5, 16, 1000):
         yield _case("window", f"{window}", 4, 2, 64, 65, _filling(65), quick=True, window=window)

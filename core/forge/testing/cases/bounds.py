@@ -24,6 +24,8 @@ QUANTISED = 2e-4
 
 CACHE = 1e-5
 """Keys and values kept in half precision, at scores that spread over several units."""
+CACHE_Q8_0 = 1e-3
+"""Keys and values in int8 with a scale for 32 of them: 1e-4."""
 
 TILE = 16
 LOCAL = 16.0
@@ -51,7 +53,7 @@ def bound(op: Op, column: str, last_position: int) -> Bound:
         case Op.EMBED:  # rows may be kept in half precision
             return Bound(WEIGHTS["f16"] if column != "f32" else ROUNDED)
         case Op.ATTENTION:
-            return Bound(CACHE)
+            return Bound(CACHE_Q8_0 if column == "q8_0 cache" else CACHE)
         case Op.ROPE:  # an angle in float32 is off by up to its half unit in the last place
             return Bound(max(ROUNDED, (last_position * 2.0**-24) ** 2))
         case _:

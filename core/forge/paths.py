@@ -16,7 +16,8 @@ def leave_current_folder() -> None:
 
     The interpreter has made these absolute. One that is named in full was meant.
     """
-    elements = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    paths = os.environ.get("PYTHONPATH", "")  # empty is as good as not set, here as in Python
+    elements = paths.split(os.pathsep) if paths else []
     for _ in filter(is_here, elements):
         if os.getcwd() in sys.path and os.getcwd() not in elements:
             sys.path.remove(os.getcwd())

@@ -85,3 +85,24 @@ def test_paths_given_relative_to_the_current_folder_still_serve_the_worker(tmp_p
     result = run([*MODULE, "run", "-m", str(model), *RUN_SMALL], tmp_path, f"mine{os.pathsep}.")
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "seen").exists()
+
+
+@pytest.mark.parametrize("path", [None, ""])
+def test_a_plugin_installed_in_place_is_found_from_its_own_folder(path, tmp_path) -> None:
+    """pip's editable installs put the project's folder on the path, where its author works."""
+    (tmp_path / "mine.py").write_text(
+        "from forge.backend import BackendSpec, hookimpl\n"
+        "@hookimpl\ndef forge_backends():\n    return [BackendSpec('mine', 'mine:Mine')]\n"
+    )
+    info = tmp_path / "mine-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[forge]\nmine = mine\n")
+    program = (
+        f"import site, sys; site.addsitedir({str(tmp_path)!r}); "
+        "from forge.cli import main; sys.exit(main(['plugins']))"
+    )
+    (tmp_path / "in-place.pth").write_text(f"{tmp_path}\n")
+    env = "import os; os.environ['FORGE_PLUGINS'] = 'mine'; "
+    listed = run([sys.executable, "-P", "-c", env + program], tmp_path, path)
+    assert "backends: mine" in listed.stdout, listed.stdout + listed.stderr

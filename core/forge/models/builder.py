@@ -75,6 +75,19 @@ class GraphBuilder:
         product = self.node(f"{name}_product", Op.MATMUL, x, weight)
         return self.node(name, Op.ADD, product, self.weight(f"{tensor}.bias", shape[:1]))
 
+    def norm(self, name: str, op: Op, x: str, tensor: str, size: int) -> str:
+        """x normalised over every run of `size`, times `tensor`.weight."""
+        weights = [self.weight(f"{tensor}.weight", (size,))]
+        return self.node(name, op, x, *weights, epsilon=self.hp.norm_epsilon())
+
+    def scaled(self, name: str, x: str, factor: float) -> str:
+        """x times a constant; x itself if that is 1."""
+        return x if factor == 1 else self.node(name, Op.SCALE, x, factor=factor)
+
+    def capped(self, name: str, x: str, cap: float) -> str:
+        """x bounded smoothly; x itself if the cap is 0."""
+        return self.node(name, Op.SOFTCAP, x, cap=cap) if cap else x
+
     def graph(self, output: str) -> Graph:
         """The finished graph, validated; it uses every tensor of the file."""
         self._check_all_used()

@@ -5,6 +5,7 @@ Key names are those of the GGUF specification (ggml/docs/gguf.md): ARCHITECTURE.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -157,7 +158,7 @@ class Hyperparameters:
         size = self.count("attention.key_length")
         norm = self.shape(f"blk.{layer}.attn_q_norm.weight")
         if size is None and stated is None and norm is not None and len(norm) == 1:
-            size = norm[0]
+            size = norm[0] if norm[0] != rows else None  # a norm of the whole row tells nothing
         found = rows // size if size and rows and rows % size == 0 else None
         return self._agreed(key, stated, found, tensor)
 
@@ -198,9 +199,19 @@ class Hyperparameters:
             return self.key_size(layer)
         return self._agreed(key, stated, found, tensor)
 
-    def norm_epsilon(self) -> float:
-        """attention.layer_norm_rms_epsilon; no shape tells it."""
-        key = "attention.layer_norm_rms_epsilon"
+    def cap(self, key: str, default: float) -> float:
+        """A bound of a smooth cap at ARCHITECTURE.key; 0 is no cap."""
+        value = self.number(key)
+        value = default if value is None else value
+        if not 0 <= value < math.inf:
+            raise ModelError(
+                f"{self.file.path}: {self.architecture}.{key} is {value}, "
+                f"must be finite and not negative"
+            )
+        return value
+
+    def norm_epsilon(self, key: str = "attention.layer_norm_rms_epsilon") -> float:
+        """What keeps a norm from dividing by 0; no shape tells it."""
         value = self.number(key)
         if value is None:
             raise self.missing(key)

@@ -29,8 +29,25 @@ class Rotation:
     magnitude: float = 1.0
 
 
-def rotation(hp: Hyperparameters, head_size: int) -> Rotation:
-    """The rotation that the model's metadata and its rope_freqs.weight ask for."""
+def frequency_base(
+    hp: Hyperparameters, key: str = "rope.freq_base", default: float = 10000.0
+) -> float:
+    """What the frequencies are powers of."""
+    return _above(1.0, hp, key, default)
+
+
+def rotation(
+    hp: Hyperparameters,
+    head_size: int,
+    *,
+    base_key: str = "rope.freq_base",
+    base: float = 10000.0,
+    scaled: bool = True,
+) -> Rotation:
+    """The rotation that the model's metadata and its rope_freqs.weight ask for.
+
+    `base` serves where `base_key` is missing; without `scaled` the context is not stretched.
+    """
     dims = hp.integer("rope.dimension_count")
     dims = head_size if dims is None else dims
     if not 0 < dims <= head_size or dims % 2:
@@ -38,12 +55,12 @@ def rotation(hp: Hyperparameters, head_size: int) -> Rotation:
             f"{hp.file.path}: {hp.architecture}.rope.dimension_count is {dims}: "
             f"it must be even and at most the head size, {head_size}"
         )
-    base = _above(1.0, hp, "rope.freq_base", 10000.0)
+    base = frequency_base(hp, base_key, base)
     frequencies = base ** (-2.0 * np.arange(dims // 2) / dims) / _factors(hp, dims // 2)
     kind = hp.text("rope.scaling.type") or "linear"
     factor = _scaling_factor(hp)
     magnitude = _above(0.0, hp, "rope.scaling.attn_factor", 1.0)
-    if kind == "none":
+    if kind == "none" or not scaled:
         pass
     elif kind == "linear":
         frequencies = frequencies / factor

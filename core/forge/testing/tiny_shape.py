@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from forge.errors import UsageError
-
-ARCHITECTURES = ("llama", "qwen2", "qwen3")
+from forge.testing.tiny_families import FAMILIES, Family
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,14 +59,12 @@ class TinyShape:
     rope_base: float
     rope_scaling: RopeScaling | None
     tied: bool
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Keys after "ARCHITECTURE."."""
 
     def __post_init__(self) -> None:
         """Check each value, and that they fit together."""
-        if self.architecture not in ARCHITECTURES:
-            raise UsageError(
-                f"no tiny model of architecture {self.architecture!r}; "
-                f"known are {', '.join(ARCHITECTURES)}"
-            )
+        family_of(self.architecture)
         for name in ("layers", "width", "heads", "kv_heads", "ffn", "context"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; allowed is 1 or more")
@@ -77,19 +74,28 @@ class TinyShape:
             raise UsageError(f"{self.heads} heads cannot share {self.kv_heads} kv_heads evenly")
         if self.head_size < 2 or self.head_size % 2:
             raise UsageError(f"head_size is {self.head_size}; rope needs an even number")
-        if self.architecture == "qwen2" and self.head_size * self.heads != self.width:
+        if self.family.square and self.head_size * self.heads != self.width:
             raise UsageError(
-                f"qwen2 needs head_size × heads = width; {self.head_size} × {self.heads} "
-                f"is not {self.width}"
+                f"{self.architecture} needs head_size × heads = width; "
+                f"{self.head_size} × {self.heads} is not {self.width}"
             )
         llama3 = self.rope_scaling is not None and self.rope_scaling.type == "llama3"
-        if llama3 and self.architecture != "llama":
+        if llama3 and not self.family.rope_factors:
             raise UsageError(f"llama3 rope factors are for llama, not {self.architecture}")
 
     @property
-    def norm_epsilon(self) -> float:
-        """Of the RMS norms, as the families have it."""
-        return 1e-5 if self.architecture == "llama" else 1e-6
+    def family(self) -> Family:
+        """What the architecture's files hold."""
+        return family_of(self.architecture)
+
+
+def family_of(architecture: str) -> Family:
+    """What files of an architecture hold; UsageError if there are no tiny models of it."""
+    if architecture not in FAMILIES:
+        raise UsageError(
+            f"no tiny model of architecture {architecture!r}; known are {', '.join(FAMILIES)}"
+        )
+    return FAMILIES[architecture]
 
 
 def checked_parts(split: int | None, tensors: int) -> int:

@@ -18,6 +18,8 @@ Weights = NDArray[np.float32]
 QUERY_KEY = 1.6
 OTHER = 1.5
 OUTPUT = 2.5
+LOUD = 5.0
+"""The last norm's weight where the embedding is lengthened and serves as the output too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,47 +33,84 @@ class TinyTensor:
     """What they were drawn with; 0 if they were not."""
 
 
-def tiny_weights(shape: TinyShape, random: np.random.Generator) -> Iterator[TinyTensor]:
-    """Every tensor, in the file's order."""
-    queries, keys = shape.heads * shape.head_size, shape.kv_heads * shape.head_size
+@dataclass(frozen=True, slots=True)
+class _Draw:
+    """Draws tensors from one stream, in the file's order."""
 
-    def matrix(name: str, rows: int, columns: int, gain: float = OTHER) -> TinyTensor:
-        std = gain / math.sqrt(columns)
-        weights = random.standard_normal((rows, columns), np.float32) * np.float32(std)
-        return TinyTensor(name, weights, std)
+    shape: TinyShape
+    random: np.random.Generator
 
-    def vector(name: str, size: int, mean: float, std: float) -> TinyTensor:
-        weights = mean + std * random.standard_normal(size, np.float32)
+    def matrix(self, name: str, *size: int, gain: float = OTHER) -> TinyTensor:
+        """Rows that give sums of `gain`, for columns of 1."""
+        std = gain / math.sqrt(size[-1])
+        weights = self.random.standard_normal(size, np.float32) * np.float32(std)
+        return TinyTensor(f"{name}.weight", weights, std)
+
+    def vector(self, name: str, *size: int, mean: float = 0.0, std: float = 0.5) -> TinyTensor:
+        weights = mean + std * self.random.standard_normal(size, np.float32)
         return TinyTensor(name, weights.astype(np.float32), std)
 
+    def norm(self, name: str, size: int | None = None, mean: float = 1.0) -> Iterator[TinyTensor]:
+        """The weight of a norm, not all ones."""
+        size = self.shape.width if size is None else size
+        yield self.vector(f"{name}.weight", size, mean=mean, std=0.2 * mean)
+
+    def linear(
+        self, name: str, rows: int, columns: int, gain: float = OTHER
+    ) -> Iterator[TinyTensor]:
+        """A matrix, and the bias that the family has of it."""
+        yield self.matrix(name, rows, columns, gain=gain)
+        if name.rpartition(".")[2] in self.shape.family.biases:
+            yield self.vector(f"{name}.bias", rows)
+
+
+def tiny_weights(shape: TinyShape, random: np.random.Generator) -> Iterator[TinyTensor]:
+    """Every tensor, in the file's order."""
+    draw, family = _Draw(shape, random), shape.family
     # Rows of an embedding that is no output are near the scale of what the layers add to them.
     gain = OUTPUT if shape.tied else math.sqrt(shape.width)
-    yield matrix("token_embd.weight", shape.vocabulary, shape.width, gain)
+    loud = 1.0
+    if family.long_embedding:  # the graph makes it sqrt(width) longer; an output must stay large
+        loud = LOUD if shape.tied else 1.0
+        gain = OUTPUT / LOUD if shape.tied else 1.0
+    yield draw.matrix("token_embd", shape.vocabulary, shape.width, gain=gain)
     if not shape.tied:
-        yield matrix("output.weight", shape.vocabulary, shape.width, OUTPUT)
-    yield vector("output_norm.weight", shape.width, 1.0, 0.2)
+        yield draw.matrix("output", shape.vocabulary, shape.width, gain=OUTPUT)
+    yield from draw.norm("output_norm", mean=loud)
     if shape.rope_scaling is not None and shape.rope_scaling.type == "llama3":
         yield TinyTensor("rope_freqs.weight", rope_factors(shape.rope_scaling, shape), 0.0)
     for layer in range(shape.layers):
-        block = f"blk.{layer}."
-        yield vector(block + "attn_norm.weight", shape.width, 1.0, 0.2)
-        for name, rows, gain in (
-            ("attn_q", queries, QUERY_KEY),
-            ("attn_k", keys, QUERY_KEY),
-            ("attn_v", keys, OTHER),
-        ):
-            yield matrix(f"{block}{name}.weight", rows, shape.width, gain)
-            if shape.architecture == "qwen2":
-                yield vector(f"{block}{name}.bias", rows, 0.0, 0.5)
-        if shape.architecture == "qwen3":
-            # They undo the scale of q and k, so attention is as sharp as these make it.
-            yield vector(block + "attn_q_norm.weight", shape.head_size, QUERY_KEY, 0.3)
-            yield vector(block + "attn_k_norm.weight", shape.head_size, QUERY_KEY, 0.3)
-        yield matrix(block + "attn_output.weight", shape.width, queries)
-        yield vector(block + "ffn_norm.weight", shape.width, 1.0, 0.2)
-        yield matrix(block + "ffn_gate.weight", shape.ffn, shape.width)
-        yield matrix(block + "ffn_up.weight", shape.ffn, shape.width)
-        yield matrix(block + "ffn_down.weight", shape.width, shape.ffn)
+        yield from _attention(draw, f"blk.{layer}")
+        yield from _feed_forward(draw, f"blk.{layer}")
+
+
+def _attention(draw: _Draw, block: str) -> Iterator[TinyTensor]:
+    shape, family = draw.shape, draw.shape.family
+    queries, keys = shape.heads * shape.head_size, shape.kv_heads * shape.head_size
+    if family.pre_norm:
+        yield from draw.norm(f"{block}.attn_norm")
+    yield from draw.linear(f"{block}.attn_q", queries, shape.width, QUERY_KEY)
+    yield from draw.linear(f"{block}.attn_k", keys, shape.width, QUERY_KEY)
+    yield from draw.linear(f"{block}.attn_v", keys, shape.width)
+    if family.qk_norm:
+        # They undo the scale of q and k, so attention is as sharp as these make it.
+        for name, row in (("attn_q_norm", queries), ("attn_k_norm", keys)):
+            size = shape.head_size if family.qk_norm == "head" else row
+            yield draw.vector(f"{block}.{name}.weight", size, mean=QUERY_KEY, std=0.3)
+    yield from draw.linear(f"{block}.attn_output", shape.width, queries)
+    if family.post_norm:
+        yield from draw.norm(f"{block}.post_attention_norm")
+
+
+def _feed_forward(draw: _Draw, block: str) -> Iterator[TinyTensor]:
+    shape, family = draw.shape, draw.shape.family
+    if family.pre_norm:
+        yield from draw.norm(f"{block}.ffn_norm")
+    yield from draw.linear(f"{block}.ffn_gate", shape.ffn, shape.width)
+    yield from draw.linear(f"{block}.ffn_up", shape.ffn, shape.width)
+    yield from draw.linear(f"{block}.ffn_down", shape.width, shape.ffn)
+    if family.post_norm:
+        yield from draw.norm(f"{block}.post_ffw_norm")
 
 
 def rope_factors(scaling: RopeScaling, shape: TinyShape) -> Weights:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from forge.graph import Op
 from forge.testing import write_tiny
 
 Array = np.ndarray[Any, Any]
@@ -55,7 +56,15 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
             "rope_scaling": {"type": "yarn", "factor": 8.0, "original_context": 32},
         },
     ),
+    "gemma": ("gemma", {"seed": 16, "head_size": 24}),
+    "gemma2": ("gemma2", {"seed": 13}),
+    "gemma3": ("gemma3", {"seed": 14, "layers": 3, "head_size": 24}),
+    "gemma3-linear-q4_0": (
+        "gemma3",
+        {"seed": 15, "quant": "q4_0", "rope_scaling": {"type": "linear", "factor": 8.0}},
+    ),
 }
+PATTERN = "sliding_window_pattern"
 YARN = {"type": "yarn", "factor": 4.0, "original_context": 64}
 MORE: list[tuple[str, dict[str, Any]]] = [
     ("llama", {"heads": 8, "kv_heads": 2, "width": 128, "layers": 3, "tied": True}),
@@ -70,11 +79,29 @@ MORE: list[tuple[str, dict[str, Any]]] = [
     ("qwen3", {"heads": 5, "kv_heads": 1, "width": 160, "head_size": 24}),
     ("qwen3", {"quant": "q5_0", "rope_scaling": {"type": "linear", "factor": 4.0}}),
     ("qwen3", {"tokenizer": "bytes", "vocabulary": 512, "tied": True, "quant": "q8_0"}),
+    ("gemma", {"heads": 4, "kv_heads": 1}),
+    ("gemma2", {"layers": 3, "metadata": {"attention.sliding_window": 5}}),
+    ("gemma2", {"rope_scaling": YARN, "metadata": {"rope.freq_base_swa": 500.0}}),
+    ("gemma3", {"rope_scaling": YARN}),
+    ("gemma3", {"metadata": {"attention.sliding_window": 0}}),
+    ("gemma3", {"layers": 3, "metadata": {f"attention.{PATTERN}": [True, False, False]}}),
+    ("gemma3", {"layers": 7, "metadata": {f"attention.{PATTERN}": 6}}),
+    (
+        "gemma3",
+        {"metadata": {"rope.freq_base_swa": 500.0, "final_logit_softcapping": 6.0}, "quant": "f16"},
+    ),
 ]
 
 
 BOUND = 1e-8
 """Mean KL: two float32 programs on one model; 1e-5 is what is promised."""
+TABLE_BOUND = 3e-7
+"""With gelu: what differs in the last bit may fall on two sides of ggml's half precision table."""
+
+
+def bound(executable: Any) -> float:
+    table = any(node.op is Op.GELU_MUL for node in executable.graph.nodes)
+    return TABLE_BOUND if table else BOUND
 
 
 def asked(peer: Any, path: Path, tokens: list[int], folder: Path, quant: str) -> Array:
@@ -101,9 +128,10 @@ def test_the_reference_equals_llama_cpp(
     path = write_tiny(tmp_path / "m.gguf", architecture, **options)
     tokens = drawn(0, 250, 200)
     truth = asked(peer, path, tokens, tmp_path, options.get("quant", "f32"))
-    logits = evaluate(load(path), tokens)
+    executable = load(path, like_ggml=True)
+    logits = evaluate(executable, tokens)
     assert truth.std() >= 2
-    assert kl(truth, logits).mean() <= BOUND
+    assert kl(truth, logits).mean() <= bound(executable)
     assert (truth.argmax(axis=1) == logits.argmax(axis=1)).mean() >= 0.995
 
 
@@ -134,7 +162,7 @@ def test_rare_metadata_means_what_it_means_to_llama_cpp(
 ) -> None:
     path, tokens = edit("llama", metadata), drawn(1, 250, 64)
     truth = peer.logits(path, tokens, tmp_path)
-    assert kl(truth, evaluate(load(path), tokens)).mean() <= BOUND
+    assert kl(truth, evaluate(load(path, like_ggml=True), tokens)).mean() <= BOUND
 
 
 def test_the_recorded_truth_is_what_llama_cpp_says(

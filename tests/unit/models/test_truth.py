@@ -41,13 +41,14 @@ def test_attention_is_far_from_uniform(truth: Any, load: Callable[..., Any]) -> 
     count = len(truth.tokens)
     last = max(n.layer for n in load(truth.path).graph.nodes if n.op is Op.ATTENTION)
     for layer in range(last + 1):
-        names = (f"blk.{layer}.q_rope", f"blk.{layer}.k_rope")
+        graph = load(truth.path).graph
+        (node,) = (n for n in graph.nodes if n.name == f"blk.{layer}.attn")
+        names = node.inputs[:2]
 
         def watch(graph: Graph, names: tuple[str, ...] = names) -> Graph:
             return replace(graph, outputs=(*graph.outputs, *names))
 
         executable = load(truth.path, watch)
-        (node,) = (n for n in executable.graph.nodes if n.name == f"blk.{layer}.attn")
         out = executable.run(
             {"tokens": np.array(truth.tokens, np.int32)},
             np.arange(count, dtype=np.int32),
@@ -58,12 +59,15 @@ def test_attention_is_far_from_uniform(truth: Any, load: Callable[..., Any]) -> 
         q = out[names[0]].reshape(count, heads, -1)
         k = out[names[1]].reshape(count, kv_heads, -1).repeat(heads // kv_heads, axis=1)
         share = []
+        window, cap = (float(node.attrs.get(name, 0)) for name in ("window", "softcap"))
         for at in range(8, count):
             scores = np.einsum("hd,shd->hs", q[at], k[: at + 1]) * node.attrs["scale"]
+            scores = scores[:, -int(window) :]
+            scores = np.tanh(scores / cap) * cap if cap else scores
             p = np.exp(scores - scores.max(axis=1, keepdims=True))
             p /= p.sum(axis=1, keepdims=True)
             entropy = -(p * np.log(np.maximum(p, 1e-30))).sum(axis=1)
-            share.append(entropy.mean() / np.log(at + 1))
+            share.append(entropy.mean() / np.log(scores.shape[1]))
         assert np.mean(share) < 0.7, f"layer {layer}"
 
 
@@ -128,7 +132,31 @@ def one_layer_late(graph: Graph) -> Graph:
     return replace(graph, nodes=nodes)
 
 
+def change_window(by: int) -> Change:
+    def changed(node: Node) -> Node:
+        window = node.attrs.get("window")
+        return attrs(window=window + by)(node) if isinstance(window, int) and window else node
+
+    return changed
+
+
+def everywhere(*endings: str) -> Callable[[Graph], Graph]:
+    """Every layer turns as the first one does."""
+
+    def changed(graph: Graph) -> Graph:
+        first = {e: n for n in graph.nodes for e in endings if n.name == f"blk.0.{e}"}
+        nodes = tuple(
+            replace(n, attrs=first[n.name.rpartition(".")[2]].attrs) if n.op is Op.ROPE else n
+            for n in graph.nodes
+        )
+        return replace(graph, nodes=nodes)
+
+    return changed
+
+
 ANY = ["llama", "qwen2", "qwen3"]
+GEMMA = ["gemma", "gemma2", "gemma3"]
+WINDOWED = ["gemma2", "gemma3"]
 BUGS: dict[str, tuple[Callable[[Graph], Graph], Sequence[str]]] = {
     "no rope": (on(Op.ROPE, frequencies(lambda f: 0 * f)), ANY),
     "no rope on k": (on(Op.ROPE, frequencies(lambda f: 0 * f), "k_rope"), ANY),
@@ -159,6 +187,17 @@ BUGS: dict[str, tuple[Callable[[Graph], Graph], Sequence[str]]] = {
     "no residual": (on(Op.ADD, passed_on, "residual"), ANY),
     "no output norm": (on(Op.RMS_NORM, passed_on, "output_norm"), ANY),
     "an epsilon of 0.1": (on(Op.RMS_NORM, attrs(epsilon=0.1)), ANY),
+    "a window one too long": (on(Op.ATTENTION, change_window(1)), WINDOWED),
+    "a window one too short": (on(Op.ATTENTION, change_window(-1)), WINDOWED),
+    "no window": (on(Op.ATTENTION, attrs(window=0)), WINDOWED),
+    "a window in every layer": (on(Op.ATTENTION, attrs(window=7)), WINDOWED),
+    "one rope base for all layers": (everywhere("q_rope", "k_rope"), ["gemma3"]),
+    "silu for gelu": (on(Op.GELU_MUL, lambda n: replace(n, op=Op.SILU_MUL)), GEMMA),
+    "no scale of the embedding": (on(Op.SCALE, passed_on), GEMMA),
+    "no norm after attention": (on(Op.RMS_NORM, passed_on, "attn_post_norm"), GEMMA[1:]),
+    "no norm after feed-forward": (on(Op.RMS_NORM, passed_on, "ffn_post_norm"), GEMMA[1:]),
+    "uncapped scores": (on(Op.ATTENTION, attrs(softcap=0.0)), ["gemma2"]),
+    "uncapped logits": (on(Op.SOFTCAP, passed_on), ["gemma2"]),
 }
 
 

@@ -1,0 +1,17 @@
+"""The feed-forward network of a layer."""
+
+from __future__ import annotations
+
+from forge.models.builder import GraphBuilder
+from forge.models.variant import Variant
+
+
+def feed_forward(b: GraphBuilder, variant: Variant, x: str) -> str:
+    """Gate and up, their gated product, down."""
+    hp, p = b.hp, f"blk.{b.layer}"
+    size = hp.feed_forward(b.layer)
+    gate = b.linear("ffn_gate", x, f"{p}.ffn_gate", (size, hp.width))
+    up = b.linear("ffn_up", x, f"{p}.ffn_up", (size, hp.width))
+    return b.linear(
+        "ffn_down", b.node("ffn_act", variant.gated, gate, up), f"{p}.ffn_down", (hp.width, size)
+    )

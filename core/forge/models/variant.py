@@ -1,0 +1,35 @@
+"""Where one model differs from the others of its family, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from forge.graph import Op
+from forge.models.rope import Rotation
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What an architecture's module decides. Biases need no word: they are there if the file has
+    them, and so is an output that is not the embedding."""
+
+    norm: Op = Op.RMS_NORM
+    pre_norm: bool = True
+    """Attention and feed-forward see a normalised input."""
+    post_norm: bool = False
+    """Their outputs are normalised before they are added."""
+    qk_norm: str = ""
+    """q and k are normalised: each "head" by itself, or a whole "row"."""
+    rope_style: str = "norm"
+    rotations: tuple[Rotation | None, ...] | None = None
+    """One a layer, None for a layer without positions; without it the metadata's for all."""
+    windows: tuple[int, ...] = ()
+    """How many positions each layer sees, 0 for all; empty means all in every layer."""
+    attention_scale: float | None = None
+    """What scores are multiplied by; 1/sqrt(head size) without it."""
+    attention_cap: float = 0.0
+    """What bounds the scores smoothly; 0 is nothing."""
+    gated: Op = Op.SILU_MUL
+    embedding_scale: float = 1.0
+    logit_cap: float = 0.0
+    """What bounds the logits smoothly; 0 is nothing."""

@@ -1,0 +1,55 @@
+"""What each architecture's files hold, beyond sizes: which tensors, and metadata of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """One architecture; the defaults are llama's."""
+
+    norm_epsilon: float = 1e-6
+    pre_norm: bool = True
+    post_norm: bool = False
+    qk_norm: str = ""
+    """Norms of q and k: "head" or "row"."""
+    biases: tuple[str, ...] = ()
+    """The matrices of a layer that have one, as their tensors are named."""
+    tied: bool = False
+    long_embedding: bool = False
+    """Whether the graph multiplies rows of the embedding by sqrt(width)."""
+    layers: int = 2
+    rope_base: float = 10000.0
+    rope_factors: bool = False
+    """Whether a tensor of frequency factors is read."""
+    square: bool = False
+    """Heads times head size must be the width."""
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Keys after "ARCHITECTURE.", at values that show in the logits of a small model."""
+
+
+_WINDOW = {"attention.sliding_window": 7, "attention.sliding_window_pattern": 2}
+
+FAMILIES: Mapping[str, Family] = {
+    "llama": Family(norm_epsilon=1e-5, rope_factors=True),
+    "qwen2": Family(biases=("attn_q", "attn_k", "attn_v"), square=True),
+    "qwen3": Family(qk_norm="head"),
+    "gemma": Family(tied=True, long_embedding=True),
+    "gemma2": Family(
+        tied=True,
+        long_embedding=True,
+        post_norm=True,
+        metadata={**_WINDOW, "attn_logit_softcapping": 6.0, "final_logit_softcapping": 8.0},
+    ),
+    "gemma3": Family(
+        tied=True,
+        long_embedding=True,
+        post_norm=True,
+        qk_norm="head",
+        rope_base=1e6,
+        metadata=_WINDOW,
+    ),
+}

@@ -10,7 +10,10 @@ from forge.gguf.errors import show
 from forge.graph import Graph
 from forge.models.hyperparameters import Hyperparameters
 
-ARCHITECTURES = ("llama", "qwen2", "qwen3", "gemma", "gemma2", "gemma3")
+ARCHITECTURES = (
+    *("llama", "qwen2", "qwen3", "gemma", "gemma2", "gemma3"),
+    *("qwen3moe",),
+)
 DEFAULT_CONTEXT = 8192
 """The largest context that is taken without being asked for."""
 

@@ -23,6 +23,13 @@ from forge.models.hyperparameters import Hyperparameters
 _IGNORED = re.compile(r"(blk\.\d+\.)?(rope_freqs|attn_rot_embd)\.weight")
 
 
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape from its first dimension on that is not 1."""
+    while len(shape) > 1 and shape[0] == 1:
+        shape = shape[1:]
+    return shape
+
+
 class GraphBuilder:
     """Collects nodes, weights and state; `layer` marks the nodes that follow."""
 
@@ -41,11 +48,14 @@ class GraphBuilder:
     def weight(
         self, tensor: str, shape: tuple[int, ...], rows: tuple[int, int] | None = None
     ) -> str:
-        """Declare a weight (or `rows` of it) that must have this shape in the file."""
+        """Declare a weight (or `rows` of it) that must have this shape in the file.
+
+        Dimensions of 1 in front are no matter.
+        """
         found = self.hp.file.tensors.get(tensor)
         if found is None:
             raise ModelError(f"{self.hp.file.path}: tensor {tensor} is missing")
-        if found.shape != shape:
+        if _without_ones(found.shape) != _without_ones(shape):
             raise ModelError(
                 f"{self.hp.file.path}: tensor {tensor} has shape {list(found.shape)}, "
                 f"{self.hp.architecture}'s hyperparameters ask for {list(shape)}"

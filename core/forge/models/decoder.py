@@ -18,10 +18,10 @@ def build(
     variant: Variant, hp: Hyperparameters, *, context: int, slots: int, state_dtype: str
 ) -> Graph:
     """The whole model: tokens to logits [R, vocabulary]."""
-    if hp.integer("expert_count"):
+    if hp.integer("expert_count") and variant.experts is None:
         raise UnsupportedModel(
             f"{hp.file.path}: {hp.architecture} with {hp.integer('expert_count')} experts is not "
-            f"one that forge runs yet"
+            f"one that forge runs"
         )
     if hp.flag("attention.causal") is False:
         raise UnsupportedModel(

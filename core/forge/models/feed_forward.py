@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from forge.models.builder import GraphBuilder
+from forge.models.experts import mixture
 from forge.models.variant import Variant
 
 
 def feed_forward(b: GraphBuilder, variant: Variant, x: str) -> str:
-    """Gate and up, their gated product, down."""
+    """Gate and up, their gated product, down; or a mixture of such experts."""
+    if variant.experts is not None:
+        return mixture(b, variant.experts, x)
     hp, p = b.hp, f"blk.{b.layer}"
     size = hp.feed_forward(b.layer)
     gate = b.linear("ffn_gate", x, f"{p}.ffn_gate", (size, hp.width))

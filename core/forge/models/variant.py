@@ -9,6 +9,20 @@ from forge.models.rope import Rotation
 
 
 @dataclass(frozen=True, slots=True)
+class Experts:
+    """Where a mixture of experts (arXiv 2401.04088) differs."""
+
+    gating: str = "softmax"
+    normalize: bool = True
+    """Whether the weights of the chosen experts sum to one."""
+    activation: str = "silu"
+    shared: bool = False
+    """One more expert sees every token, by the sigmoid of a score of its own."""
+    size_key: str = "expert_feed_forward_length"
+    """What metadata calls an expert's inner width."""
+
+
+@dataclass(frozen=True, slots=True)
 class Variant:
     """What an architecture's module decides. Biases need no word: they are there if the file has
     them, and so is an output that is not the embedding."""
@@ -30,6 +44,8 @@ class Variant:
     attention_cap: float = 0.0
     """What bounds the scores smoothly; 0 is nothing."""
     gated: Op = Op.SILU_MUL
+    experts: Experts | None = None
+    """What is in the place of the feed-forward network."""
     embedding_scale: float = 1.0
     logit_cap: float = 0.0
     """What bounds the logits smoothly; 0 is nothing."""

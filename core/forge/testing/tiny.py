@@ -21,6 +21,9 @@ from forge.testing.tiny_shape import RopeScaling, TinyShape, checked_parts, fami
 from forge.testing.tiny_vocabulary import TinyVocabulary
 from forge.testing.tiny_weights import tiny_weights
 
+EXACT = (".bias", ".ffn_gate_inp.weight")
+"""What llama.cpp's quantiser leaves as it is: vectors, and what chooses among experts."""
+
 
 def write_tiny(
     path: str | Path,
@@ -92,7 +95,9 @@ def write_tiny(
     # Of its own, so that models of one seed have the same norms and biases whatever their types.
     [blocks_random] = random.spawn(1)
     for tensor in tiny_weights(shape, random):
-        chosen = "f32" if tensor.weights.ndim == 1 else other_quants.get(tensor.name) or quant
+        chosen = other_quants.get(tensor.name) or quant
+        if tensor.weights.ndim == 1 or tensor.name.endswith(EXACT):
+            chosen = "f32"
         made = quantise(tensor.weights, chosen, tensor.name, std=tensor.std, random=blocks_random)
         tensors.append((tensor.name, *made))
     parts = checked_parts(split, len(tensors))
@@ -128,6 +133,8 @@ def _add_hyperparameters(writer: gguf.GGUFWriter, shape: TinyShape) -> None:
         else:  # counts are unsigned in these files, and llama.cpp insists
             unsigned = kind is gguf.GGUFValueType.INT32
             writer.add_key_value(name, value, gguf.GGUFValueType.UINT32 if unsigned else kind)
+    if shape.family.experts:
+        writer.add_expert_count(shape.family.experts)
     scaling = shape.rope_scaling
     if scaling and scaling.type != "llama3":  # llama3's factors are a tensor, and nothing else
         writer.add_rope_scaling_type(gguf.RopeScalingType(scaling.type))

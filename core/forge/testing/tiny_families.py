@@ -18,6 +18,9 @@ class Family:
     """Norms of q and k: "head" or "row"."""
     biases: tuple[str, ...] = ()
     """The matrices of a layer that have one, as their tensors are named."""
+    experts: int = 0
+    """How many a layer has; metadata says how many are used."""
+    shared_expert: bool = False
     tied: bool = False
     long_embedding: bool = False
     """Whether the graph multiplies rows of the embedding by sqrt(width)."""
@@ -31,6 +34,7 @@ class Family:
     """Keys after "ARCHITECTURE.", at values that show in the logits of a small model."""
 
 
+_EXPERTS = {"expert_used_count": 2, "expert_feed_forward_length": 96}
 _WINDOW = {"attention.sliding_window": 7, "attention.sliding_window_pattern": 2}
 
 FAMILIES: Mapping[str, Family] = {
@@ -52,4 +56,5 @@ FAMILIES: Mapping[str, Family] = {
         rope_base=1e6,
         metadata=_WINDOW,
     ),
+    "qwen3moe": Family(qk_norm="head", experts=5, metadata=_EXPERTS),
 }

@@ -84,6 +84,11 @@ class TinyShape:
             raise UsageError(f"llama3 rope factors are for llama, not {self.architecture}")
 
     @property
+    def expert_ffn(self) -> int:
+        """An expert's inner width."""
+        return int(self.metadata.get("expert_feed_forward_length", self.ffn))
+
+    @property
     def family(self) -> Family:
         """What the architecture's files hold."""
         return family_of(self.architecture)

@@ -18,6 +18,7 @@ Weights = NDArray[np.float32]
 QUERY_KEY = 1.6
 OTHER = 1.5
 OUTPUT = 2.5
+ROUTER = 2.0
 LOUD = 5.0
 """The last norm's weight where the embedding is lengthened and serves as the output too."""
 
@@ -106,11 +107,27 @@ def _feed_forward(draw: _Draw, block: str) -> Iterator[TinyTensor]:
     shape, family = draw.shape, draw.shape.family
     if family.pre_norm:
         yield from draw.norm(f"{block}.ffn_norm")
+    if family.experts:
+        yield from _experts(draw, block)
+        return
     yield from draw.linear(f"{block}.ffn_gate", shape.ffn, shape.width)
     yield from draw.linear(f"{block}.ffn_up", shape.ffn, shape.width)
     yield from draw.linear(f"{block}.ffn_down", shape.width, shape.ffn)
     if family.post_norm:
         yield from draw.norm(f"{block}.post_ffw_norm")
+
+
+def _experts(draw: _Draw, block: str) -> Iterator[TinyTensor]:
+    shape, family = draw.shape, draw.shape.family
+    count, size = family.experts, shape.expert_ffn
+    yield from draw.linear(f"{block}.ffn_gate_inp", count, shape.width, ROUTER)
+    sizes = {"gate": (size, shape.width), "up": (size, shape.width), "down": (shape.width, size)}
+    for part, (rows, columns) in sizes.items():
+        yield draw.matrix(f"{block}.ffn_{part}_exps", count, rows, columns)
+    if family.shared_expert:
+        yield draw.vector(f"{block}.ffn_gate_inp_shexp.weight", shape.width, std=0.2)
+        for part, (rows, columns) in sizes.items():
+            yield draw.matrix(f"{block}.ffn_{part}_shexp", rows, columns)
 
 
 def rope_factors(scaling: RopeScaling, shape: TinyShape) -> Weights:

@@ -63,6 +63,7 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
         "gemma3",
         {"seed": 15, "quant": "q4_0", "rope_scaling": {"type": "linear", "factor": 8.0}},
     ),
+    "qwen3moe": ("qwen3moe", {"seed": 17}),
 }
 PATTERN = "sliding_window_pattern"
 YARN = {"type": "yarn", "factor": 4.0, "original_context": 64}
@@ -90,6 +91,9 @@ MORE: list[tuple[str, dict[str, Any]]] = [
         "gemma3",
         {"metadata": {"rope.freq_base_swa": 500.0, "final_logit_softcapping": 6.0}, "quant": "f16"},
     ),
+    ("qwen3moe", {"metadata": {"expert_used_count": 1, "expert_weights_scale": 2.0}}),
+    ("qwen3moe", {"metadata": {"expert_used_count": 5}, "quant": "q8_0", "tied": True}),
+    ("qwen3moe", {"quant": "mxfp4", "head_size": 24, "layers": 3}),
 ]
 
 

@@ -122,6 +122,15 @@ def swapped(node: Node) -> Node:
     return replace(node, inputs=node.inputs[::-1])
 
 
+def normalised_otherwise(node: Node) -> Node:
+    return attrs(normalize=not node.attrs["normalize"])(node)
+
+
+def gate_for_up(node: Node) -> Node:
+    x, scores, gate, up, *others = node.inputs
+    return replace(node, inputs=(x, scores, up, gate, *others))
+
+
 def one_layer_late(graph: Graph) -> Graph:
     """The first layer's cache serves the second as well: every layer has the same keys."""
     nodes = tuple(
@@ -157,6 +166,7 @@ def everywhere(*endings: str) -> Callable[[Graph], Graph]:
 ANY = ["llama", "qwen2", "qwen3"]
 GEMMA = ["gemma", "gemma2", "gemma3"]
 WINDOWED = ["gemma2", "gemma3"]
+MIXED = ["qwen3moe"]
 BUGS: dict[str, tuple[Callable[[Graph], Graph], Sequence[str]]] = {
     "no rope": (on(Op.ROPE, frequencies(lambda f: 0 * f)), ANY),
     "no rope on k": (on(Op.ROPE, frequencies(lambda f: 0 * f), "k_rope"), ANY),
@@ -198,6 +208,12 @@ BUGS: dict[str, tuple[Callable[[Graph], Graph], Sequence[str]]] = {
     "no norm after feed-forward": (on(Op.RMS_NORM, passed_on, "ffn_post_norm"), GEMMA[1:]),
     "uncapped scores": (on(Op.ATTENTION, attrs(softcap=0.0)), ["gemma2"]),
     "uncapped logits": (on(Op.SOFTCAP, passed_on), ["gemma2"]),
+    "one expert too few": (on(Op.EXPERTS, attrs(used=1), "ffn_experts"), MIXED),
+    "one expert too many": (on(Op.EXPERTS, attrs(used=3), "ffn_experts"), MIXED),
+    "another sum of the experts' weights": (on(Op.EXPERTS, normalised_otherwise), MIXED),
+    "a sigmoid for each expert": (on(Op.EXPERTS, attrs(gating="sigmoid"), "ffn_experts"), MIXED),
+    "an expert's gate and up swapped": (on(Op.EXPERTS, gate_for_up), MIXED),
+    "gelu experts": (on(Op.EXPERTS, attrs(activation="gelu")), MIXED),
 }
 
 

@@ -23,13 +23,6 @@ from forge.models.hyperparameters import Hyperparameters
 _IGNORED = re.compile(r"(blk\.\d+\.)?(rope_freqs|attn_rot_embd)\.weight")
 
 
-def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape from its first dimension on that is not 1."""
-    while len(shape) > 1 and shape[0] == 1:
-        shape = shape[1:]
-    return shape
-
-
 class GraphBuilder:
     """Collects nodes, weights and state; `layer` marks the nodes that follow."""
 
@@ -48,22 +41,29 @@ class GraphBuilder:
     def weight(
         self, tensor: str, shape: tuple[int, ...], rows: tuple[int, int] | None = None
     ) -> str:
-        """Declare a weight (or `rows` of it) that must have this shape in the file.
-
-        Dimensions of 1 in front are no matter.
-        """
-        found = self.hp.file.tensors.get(tensor)
-        if found is None:
-            raise ModelError(f"{self.hp.file.path}: tensor {tensor} is missing")
-        if _without_ones(found.shape) != _without_ones(shape):
-            raise ModelError(
-                f"{self.hp.file.path}: tensor {tensor} has shape {list(found.shape)}, "
-                f"{self.hp.architecture}'s hyperparameters ask for {list(shape)}"
-            )
+        """Declare a weight (or `rows` of it) that must have this shape in the file."""
+        self._check(tensor, shape)
         name = tensor if rows is None else f"{tensor}[{rows[0]}:{rows[1]}]"
         part = shape if rows is None else (rows[1] - rows[0], *shape[1:])
         self._weights[name] = WeightSpec(tensor, part, self.hp.readable(tensor), rows)
         return name
+
+    def single(self, tensor: str, shape: tuple[int, ...]) -> str:
+        """Declare a weight of this shape as the only one of a stack: [1, *shape]."""
+        one = (1, *shape)
+        self._check(tensor, one if self.hp.shape(tensor) == one else shape)
+        self._weights[tensor] = WeightSpec(tensor, one, self.hp.readable(tensor))
+        return tensor
+
+    def _check(self, tensor: str, shape: tuple[int, ...]) -> None:
+        found = self.hp.shape(tensor)
+        if found is None:
+            raise ModelError(f"{self.hp.file.path}: tensor {tensor} is missing")
+        if found != shape:
+            raise ModelError(
+                f"{self.hp.file.path}: tensor {tensor} has shape {list(found)}, "
+                f"{self.hp.architecture}'s hyperparameters ask for {list(shape)}"
+            )
 
     def cache(self, name: str, heads: int, size: int) -> str:
         """Declare a key or value cache for the whole context."""

@@ -63,11 +63,11 @@ def _shared(b: GraphBuilder, x: str) -> str:
     hp, p = b.hp, f"blk.{b.layer}"
     key, tensor = "expert_shared_feed_forward_length", f"{p}.ffn_up_shexp.weight"
     size = hp.agreed(key, hp.integer(key), hp.dimension(tensor, 0, 2), tensor)
-    gate = b.weight(f"{p}.ffn_gate_inp_shexp.weight", (1, hp.width))
+    gate = b.single(f"{p}.ffn_gate_inp_shexp.weight", (hp.width,))
     score = b.node("ffn_shared_score", Op.MATMUL, x, gate)
-    inner, outer = (1, size, hp.width), (1, hp.width, size)
+    inner, outer = (size, hp.width), (hp.width, size)
     weights = [
-        b.weight(f"{p}.ffn_{part}_shexp.weight", shape)
+        b.single(f"{p}.ffn_{part}_shexp.weight", shape)
         for part, shape in zip(_PARTS, (inner, inner, outer), strict=True)
     ]
     attrs: dict[str, Attr] = {"used": 1, "gating": "sigmoid", "normalize": False}

@@ -39,6 +39,7 @@ def write_tiny(
     kv_heads: int = 2,
     head_size: int | None = None,
     ffn: int | None = None,
+    experts: int | None = None,
     vocabulary: int | None = None,
     context: int = 512,
     rope_base: float | None = None,
@@ -57,8 +58,9 @@ def write_tiny(
     BPE with a chat template, `vocabulary` then pads it with unused tokens. `rope_scaling` is
     {"type": "linear" | "yarn" | "llama3", "factor": ..., "original_context": ...}; "llama3" writes
     the tensor rope_freqs and is for llama only, like llama.cpp. `split` is the number of files,
-    whose names then end in -00001-of-0000N.gguf. `layers`, `rope_base` and `tied` are the family's
-    unless given; `metadata` are more keys, after "ARCHITECTURE.", and other values of the family's.
+    whose names then end in -00001-of-0000N.gguf. `layers`, `rope_base`, `tied` and `experts` (of
+    a layer, 0 for none) are the family's unless given; `metadata` are more keys, after
+    "ARCHITECTURE.", and other values of the family's.
     What is impossible raises UsageError.
     """
     if tokenizer not in ("no_vocab", "bytes"):
@@ -78,6 +80,7 @@ def write_tiny(
         rope_base=family.rope_base if rope_base is None else rope_base,
         rope_scaling=RopeScaling.of(rope_scaling) if rope_scaling else None,
         tied=family.tied if tied is None else tied,
+        experts=family.experts if experts is None else experts,
         metadata={**family.metadata, **(metadata or {})},
     )
     writer = gguf.GGUFWriter(path, architecture)
@@ -133,8 +136,10 @@ def _add_hyperparameters(writer: gguf.GGUFWriter, shape: TinyShape) -> None:
         else:  # counts are unsigned in these files, and llama.cpp insists
             unsigned = kind is gguf.GGUFValueType.INT32
             writer.add_key_value(name, value, gguf.GGUFValueType.UINT32 if unsigned else kind)
-    if shape.family.experts:
-        writer.add_expert_count(shape.family.experts)
+    if shape.experts:
+        writer.add_expert_count(shape.experts)
+        if "expert_used_count" not in shape.metadata:
+            writer.add_expert_used_count(min(2, shape.experts))
     scaling = shape.rope_scaling
     if scaling and scaling.type != "llama3":  # llama3's factors are a tensor, and nothing else
         writer.add_rope_scaling_type(gguf.RopeScalingType(scaling.type))

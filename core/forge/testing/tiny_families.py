@@ -19,7 +19,7 @@ class Family:
     biases: tuple[str, ...] = ()
     """The matrices of a layer that have one, as their tensors are named."""
     experts: int = 0
-    """How many a layer has; metadata says how many are used."""
+    """How many a layer has."""
     shared_expert: bool = False
     tied: bool = False
     long_embedding: bool = False
@@ -34,7 +34,7 @@ class Family:
     """Keys after "ARCHITECTURE.", at values that show in the logits of a small model."""
 
 
-_EXPERTS = {"expert_used_count": 2, "expert_feed_forward_length": 96}
+_EXPERTS = {"expert_feed_forward_length": 96}
 _WINDOW = {"attention.sliding_window": 7, "attention.sliding_window_pattern": 2}
 
 FAMILIES: Mapping[str, Family] = {
@@ -57,4 +57,11 @@ FAMILIES: Mapping[str, Family] = {
         metadata=_WINDOW,
     ),
     "qwen3moe": Family(qk_norm="head", experts=5, metadata=_EXPERTS),
+    "qwen2moe": Family(
+        biases=("attn_q", "attn_k", "attn_v"),
+        square=True,
+        experts=5,
+        shared_expert=True,
+        metadata={**_EXPERTS, "expert_shared_feed_forward_length": 160},
+    ),
 }

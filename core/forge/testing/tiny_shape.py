@@ -59,6 +59,7 @@ class TinyShape:
     rope_base: float
     rope_scaling: RopeScaling | None
     tied: bool
+    experts: int = 0
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Keys after "ARCHITECTURE."."""
 
@@ -87,6 +88,11 @@ class TinyShape:
     def expert_ffn(self) -> int:
         """An expert's inner width."""
         return int(self.metadata.get("expert_feed_forward_length", self.ffn))
+
+    @property
+    def shared_ffn(self) -> int:
+        """The inner width of the expert that every token meets."""
+        return int(self.metadata.get("expert_shared_feed_forward_length", self.ffn))
 
     @property
     def family(self) -> Family:

@@ -107,7 +107,7 @@ def _feed_forward(draw: _Draw, block: str) -> Iterator[TinyTensor]:
     shape, family = draw.shape, draw.shape.family
     if family.pre_norm:
         yield from draw.norm(f"{block}.ffn_norm")
-    if family.experts:
+    if shape.experts:
         yield from _experts(draw, block)
         return
     yield from draw.linear(f"{block}.ffn_gate", shape.ffn, shape.width)
@@ -119,15 +119,19 @@ def _feed_forward(draw: _Draw, block: str) -> Iterator[TinyTensor]:
 
 def _experts(draw: _Draw, block: str) -> Iterator[TinyTensor]:
     shape, family = draw.shape, draw.shape.family
-    count, size = family.experts, shape.expert_ffn
+    count, size = shape.experts, shape.expert_ffn
     yield from draw.linear(f"{block}.ffn_gate_inp", count, shape.width, ROUTER)
-    sizes = {"gate": (size, shape.width), "up": (size, shape.width), "down": (shape.width, size)}
-    for part, (rows, columns) in sizes.items():
+    for part, rows, columns in _gated(size, shape.width):
         yield draw.matrix(f"{block}.ffn_{part}_exps", count, rows, columns)
     if family.shared_expert:
         yield draw.vector(f"{block}.ffn_gate_inp_shexp.weight", shape.width, std=0.2)
-        for part, (rows, columns) in sizes.items():
+        for part, rows, columns in _gated(shape.shared_ffn, shape.width):
             yield draw.matrix(f"{block}.ffn_{part}_shexp", rows, columns)
+
+
+def _gated(inner: int, width: int) -> tuple[tuple[str, int, int], ...]:
+    """Parts of a gated network: name, rows, columns."""
+    return ("gate", inner, width), ("up", inner, width), ("down", width, inner)
 
 
 def rope_factors(scaling: RopeScaling, shape: TinyShape) -> Weights:

@@ -158,10 +158,64 @@ def test_a_missing_architecture_is_said_to_be_missing(edit: Edit) -> None:
 
 
 def test_experts_and_attention_both_ways_are_refused(edit: Edit) -> None:
-    path = edit("llama", {"{a}.expert_count": 8, "{a}.expert_used_count": 2})
+    path = edit("qwen3", {"{a}.expert_count": 8, "{a}.expert_used_count": 2})
     refused(path, "8 experts", kind=UnsupportedModel)
     path = edit("llama", {"{a}.attention.causal": False})
     refused(path, "without causal attention", kind=UnsupportedModel)
+
+
+MIXED = ["llama", "qwen2moe", "qwen3moe"]
+
+
+@pytest.mark.parametrize("architecture", MIXED)
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("expert_count", 4, "expert_count is 4, but blk.0.ffn_gate_inp.weight says 3"),
+        ("expert_count", (-1, KIND.INT32), "expert_count is -1"),
+        ("expert_used_count", 0, "expert_used_count is 0"),
+        ("expert_used_count", 4, "expert_used_count is 4, more than the 3 experts"),
+        ("expert_used_count", None, "expert_used_count is missing"),
+    ],
+)
+def test_numbers_of_experts_that_cannot_be_are_refused(
+    key: str, value: Any, words: str, architecture: str, edit: Edit
+) -> None:
+    refused(edit(architecture, {f"{{a}}.{key}": value}, experts=3), f"{architecture}.{words}")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "key", "tensor"),
+    [
+        ("llama", "feed_forward_length", "ffn_up_exps"),
+        ("qwen3moe", "expert_feed_forward_length", "ffn_up_exps"),
+        ("qwen2moe", "expert_shared_feed_forward_length", "ffn_up_shexp"),
+    ],
+)
+def test_the_size_of_an_expert_is_what_its_tensors_say(
+    architecture: str, key: str, tensor: str, edit: Edit
+) -> None:
+    opened(edit(architecture, {f"{{a}}.{key}": None}, experts=3))
+    path = edit(architecture, {f"{{a}}.{key}": 7}, experts=3)
+    refused(path, f"{architecture}.{key} is 7, but blk.0.{tensor}.weight says")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("ffn_gate_inp", "ffn_gate_exps", "ffn_up_exps", "ffn_down_exps", "ffn_gate_inp_shexp"),
+        *("ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp"),
+    ],
+)
+def test_a_missing_or_misshapen_part_of_the_experts_is_named(name: str, edit: Edit) -> None:
+    tensor = f"blk.1.{name}.weight"
+    refused(edit("qwen2moe", {}, {tensor: None}), f"tensor {tensor} is missing")
+    for shape in ((5,), (5, 64), (5, 64, 64)):
+        wrong = {tensor: np.ones(shape, np.float32)}
+        if name == "ffn_gate_inp" and shape == (5, 64):
+            opened(edit("qwen2moe", {}, wrong))
+        else:
+            refused(edit("qwen2moe", {}, wrong), "blk.1.ffn")
 
 
 TENSORS = [

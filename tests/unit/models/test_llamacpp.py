@@ -64,6 +64,8 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
         {"seed": 15, "quant": "q4_0", "rope_scaling": {"type": "linear", "factor": 8.0}},
     ),
     "qwen3moe": ("qwen3moe", {"seed": 17}),
+    "qwen2moe": ("qwen2moe", {"seed": 18}),
+    "mixtral": ("llama", {"seed": 19, "experts": 4}),
 }
 PATTERN = "sliding_window_pattern"
 YARN = {"type": "yarn", "factor": 4.0, "original_context": 64}
@@ -94,6 +96,8 @@ MORE: list[tuple[str, dict[str, Any]]] = [
     ("qwen3moe", {"metadata": {"expert_used_count": 1, "expert_weights_scale": 2.0}}),
     ("qwen3moe", {"metadata": {"expert_used_count": 5}, "quant": "q8_0", "tied": True}),
     ("qwen3moe", {"quant": "mxfp4", "head_size": 24, "layers": 3}),
+    ("qwen2moe", {"metadata": {"expert_used_count": 4}, "quant": "q5_0"}),
+    ("llama", {"experts": 8, "metadata": {"expert_used_count": 3}, "quant": "q8_0"}),
 ]
 
 

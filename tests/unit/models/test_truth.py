@@ -166,7 +166,7 @@ def everywhere(*endings: str) -> Callable[[Graph], Graph]:
 ANY = ["llama", "qwen2", "qwen3"]
 GEMMA = ["gemma", "gemma2", "gemma3"]
 WINDOWED = ["gemma2", "gemma3"]
-MIXED = ["qwen3moe"]
+MIXED = ["qwen3moe", "qwen2moe", "mixtral"]
 BUGS: dict[str, tuple[Callable[[Graph], Graph], Sequence[str]]] = {
     "no rope": (on(Op.ROPE, frequencies(lambda f: 0 * f)), ANY),
     "no rope on k": (on(Op.ROPE, frequencies(lambda f: 0 * f), "k_rope"), ANY),
@@ -213,6 +213,11 @@ BUGS: dict[str, tuple[Callable[[Graph], Graph], Sequence[str]]] = {
     "another sum of the experts' weights": (on(Op.EXPERTS, normalised_otherwise), MIXED),
     "a sigmoid for each expert": (on(Op.EXPERTS, attrs(gating="sigmoid"), "ffn_experts"), MIXED),
     "an expert's gate and up swapped": (on(Op.EXPERTS, gate_for_up), MIXED),
+    "no shared expert": (on(Op.EXPERTS, passed_on, "ffn_shared"), ["qwen2moe"]),
+    "a shared expert without its score": (
+        on(Op.EXPERTS, attrs(gating="softmax"), "ffn_shared"),
+        ["qwen2moe"],
+    ),
     "gelu experts": (on(Op.EXPERTS, attrs(activation="gelu")), MIXED),
 }
 

@@ -12,7 +12,7 @@ from forge.models.hyperparameters import Hyperparameters
 
 ARCHITECTURES = (
     *("llama", "qwen2", "qwen3", "gemma", "gemma2", "gemma3"),
-    *("qwen3moe", "qwen2moe"),
+    *("qwen3moe", "qwen2moe", "phi3"),
 )
 DEFAULT_CONTEXT = 8192
 """The largest context that is taken without being asked for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import accumulate, pairwise
 
 from forge.graph import Op
 from forge.models.builder import GraphBuilder
@@ -15,14 +16,12 @@ def attention(b: GraphBuilder, variant: Variant, x: str) -> str:
     hp, layer, p = b.hp, b.layer, f"blk.{b.layer}"
     heads, kv_heads = hp.heads(layer), hp.kv_heads(layer)
     size, value_size = hp.key_size(layer), hp.value_size(layer)
-    q = b.linear("q", x, f"{p}.attn_q", (heads * size, hp.width))
-    k = b.linear("k", x, f"{p}.attn_k", (kv_heads * size, hp.width))
-    v = b.linear("v", x, f"{p}.attn_v", (kv_heads * value_size, hp.width))
+    q, k, v = _projections(b, x, heads * size, kv_heads * size, kv_heads * value_size)
     if variant.qk_norm:
         each = variant.qk_norm == "head"
         q = b.norm("q_norm", variant.norm, q, f"{p}.attn_q_norm", size if each else heads * size)
         k = b.norm("k_norm", variant.norm, k, f"{p}.attn_k_norm", size if each else kv_heads * size)
-    turn = variant.rotations[layer] if variant.rotations else rotation(hp, size)
+    turn = variant.rotations[layer] if variant.rotations else rotation(hp, size, context=b.context)
     if turn is not None:
         q = rotate(b, "q_rope", q, heads, turn, variant)
         k = rotate(b, "k_rope", k, kv_heads, turn, variant)
@@ -43,6 +42,21 @@ def attention(b: GraphBuilder, variant: Variant, x: str) -> str:
         **_limits(variant, layer),
     )
     return b.linear("attn_output", attended, f"{p}.attn_output", (hp.width, heads * value_size))
+
+
+def _projections(b: GraphBuilder, x: str, *sizes: int) -> list[str]:
+    """q, k and v: of a tensor each, or ranges of one."""
+    p, width, names = f"blk.{b.layer}", b.hp.width, ("q", "k", "v")
+    if not b.has(f"{p}.attn_qkv.weight"):
+        return [
+            b.linear(name, x, f"{p}.attn_{name}", (size, width))
+            for name, size in zip(names, sizes, strict=True)
+        ]
+    ends = list(accumulate(sizes, initial=0))
+    return [
+        b.linear(name, x, f"{p}.attn_qkv", (ends[-1], width), rows)
+        for name, rows in zip(names, pairwise(ends), strict=True)
+    ]
 
 
 def _limits(variant: Variant, layer: int) -> dict[str, int | float]:

@@ -20,7 +20,7 @@ from forge.graph import (
 from forge.models.hyperparameters import Hyperparameters
 
 # Rotary tables that converters wrote and no reader uses: the frequencies follow from the metadata.
-_IGNORED = re.compile(r"(blk\.\d+\.)?(rope_freqs|attn_rot_embd)\.weight")
+_IGNORED = re.compile(r"(blk\.\d+\.)?(rope_freqs|rope_factors_(long|short)|attn_rot_embd)\.weight")
 
 
 class GraphBuilder:
@@ -29,7 +29,7 @@ class GraphBuilder:
     def __init__(self, hp: Hyperparameters, *, context: int, slots: int, state_dtype: str) -> None:
         self.hp = hp
         self.layer = -1
-        self._context, self._slots, self._state_dtype = context, slots, state_dtype
+        self.context, self._slots, self._state_dtype = context, slots, state_dtype
         self._nodes: list[Node] = []
         self._weights: dict[str, WeightSpec] = {}
         self._state: dict[str, StateSpec] = {}
@@ -67,7 +67,7 @@ class GraphBuilder:
 
     def cache(self, name: str, heads: int, size: int) -> str:
         """Declare a key or value cache for the whole context."""
-        spec = StateSpec(self._slots, heads, self._context, size, self._state_dtype)
+        spec = StateSpec(self._slots, heads, self.context, size, self._state_dtype)
         self._state[name] = spec
         return name
 
@@ -77,13 +77,20 @@ class GraphBuilder:
         self._nodes.append(Node(full, op, inputs, attrs, self.layer))
         return full
 
-    def linear(self, name: str, x: str, tensor: str, shape: tuple[int, int]) -> str:
-        """x times `tensor`.weight, plus `tensor`.bias where the file has one."""
-        weight = self.weight(f"{tensor}.weight", shape)
+    def linear(
+        self,
+        name: str,
+        x: str,
+        tensor: str,
+        shape: tuple[int, int],
+        rows: tuple[int, int] | None = None,
+    ) -> str:
+        """x times `tensor`.weight, plus `tensor`.bias where the file has one; or rows of both."""
+        weight = self.weight(f"{tensor}.weight", shape, rows)
         if not self.has(f"{tensor}.bias"):
             return self.node(name, Op.MATMUL, x, weight)
         product = self.node(f"{name}_product", Op.MATMUL, x, weight)
-        return self.node(name, Op.ADD, product, self.weight(f"{tensor}.bias", shape[:1]))
+        return self.node(name, Op.ADD, product, self.weight(f"{tensor}.bias", shape[:1], rows))
 
     def norm(self, name: str, op: Op, x: str, tensor: str, size: int) -> str:
         """x normalised over every run of `size`, times `tensor`.weight."""

@@ -13,8 +13,12 @@ def feed_forward(b: GraphBuilder, variant: Variant, x: str) -> str:
         return mixture(b, variant.experts, x)
     hp, p = b.hp, f"blk.{b.layer}"
     size = hp.feed_forward(b.layer)
-    gate = b.linear("ffn_gate", x, f"{p}.ffn_gate", (size, hp.width))
-    up = b.linear("ffn_up", x, f"{p}.ffn_up", (size, hp.width))
-    return b.linear(
-        "ffn_down", b.node("ffn_act", variant.gated, gate, up), f"{p}.ffn_down", (hp.width, size)
-    )
+    if variant.gate == "above":
+        both = (2 * size, hp.width)
+        gate = b.linear("ffn_gate", x, f"{p}.ffn_up", both, (0, size))
+        up = b.linear("ffn_up", x, f"{p}.ffn_up", both, (size, 2 * size))
+    else:
+        gate = b.linear("ffn_gate", x, f"{p}.ffn_gate", (size, hp.width))
+        up = b.linear("ffn_up", x, f"{p}.ffn_up", (size, hp.width))
+    hidden = b.node("ffn_act", variant.gated, gate, up)
+    return b.linear("ffn_down", hidden, f"{p}.ffn_down", (hp.width, size))

@@ -151,9 +151,10 @@ class Hyperparameters:
         return int(value[layer])
 
     def feed_forward(self, layer: int) -> int:
-        """feed_forward_length, or the rows of the layer's ffn_up.weight."""
-        key, tensor = "feed_forward_length", f"blk.{layer}.ffn_up.weight"
-        return self.agreed(key, self.per_layer(key, layer), self._rows(tensor), tensor)
+        """feed_forward_length, or the columns of the layer's ffn_down.weight."""
+        key, tensor = "feed_forward_length", f"blk.{layer}.ffn_down.weight"
+        found = self.dimension(tensor, 1, 2)
+        return self.agreed(key, self.per_layer(key, layer), found, tensor)
 
     def heads(self, layer: int) -> int:
         """attention.head_count, or the rows of attn_q.weight over a known head size."""

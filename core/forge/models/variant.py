@@ -44,6 +44,8 @@ class Variant:
     attention_cap: float = 0.0
     """What bounds the scores smoothly; 0 is nothing."""
     gated: Op = Op.SILU_MUL
+    gate: str = "own"
+    """Where the feed-forward's gate is: in a tensor of its "own", or "above" up in one tensor."""
     experts: Experts | None = None
     """What is in the place of the feed-forward network."""
     embedding_scale: float = 1.0

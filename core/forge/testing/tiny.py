@@ -24,6 +24,9 @@ from forge.testing.tiny_weights import tiny_weights
 EXACT = (".bias", ".ffn_gate_inp.weight")
 """What llama.cpp's quantiser leaves as it is: vectors, and what chooses among experts."""
 
+LONG_ATTENTION = 1.19
+"""Phi 3's, for a context of 32 times its training's."""
+
 
 def write_tiny(
     path: str | Path,
@@ -56,11 +59,11 @@ def write_tiny(
     quantise to are drawn as random blocks, so such models of one seed do not resemble each other.
     `head_size` is width / heads and `ffn` 3 × width unless given. `tokenizer` "bytes" is byte-level
     BPE with a chat template, `vocabulary` then pads it with unused tokens. `rope_scaling` is
-    {"type": "linear" | "yarn" | "llama3", "factor": ..., "original_context": ...}; "llama3" writes
-    the tensor rope_freqs and is for llama only, like llama.cpp. `split` is the number of files,
-    whose names then end in -00001-of-0000N.gguf. `layers`, `rope_base`, `tied` and `experts` (of
-    a layer, 0 for none) are the family's unless given; `metadata` are more keys, after
-    "ARCHITECTURE.", and other values of the family's.
+    {"type": "linear" | "yarn" | "llama3" | "longrope", "factor": ..., "original_context": ...};
+    "llama3" and "longrope" write tensors, for the families that llama.cpp reads them of. `split` is
+    the number of files, whose names then end in -00001-of-0000N.gguf. `layers`, `rope_base`, `tied`
+    and `experts` (of a layer, 0 for none) are the family's unless given; `metadata` are more keys,
+    after "ARCHITECTURE.", and other values of the family's.
     What is impossible raises UsageError.
     """
     if tokenizer not in ("no_vocab", "bytes"):
@@ -141,8 +144,13 @@ def _add_hyperparameters(writer: gguf.GGUFWriter, shape: TinyShape) -> None:
         if "expert_used_count" not in shape.metadata:
             writer.add_expert_used_count(min(2, shape.experts))
     scaling = shape.rope_scaling
-    if scaling and scaling.type != "llama3":  # llama3's factors are a tensor, and nothing else
+    if scaling is None or scaling.type == "llama3":  # factors are a tensor, and nothing else
+        return
+    if shape.architecture != "phi3":  # whose converter does not write it
         writer.add_rope_scaling_type(gguf.RopeScalingType(scaling.type))
+    if scaling.type == "longrope":
+        writer.add_rope_scaling_attn_factors(LONG_ATTENTION)
+    else:
         writer.add_rope_scaling_factor(scaling.factor)
-        if scaling.original_context is not None:
-            writer.add_rope_scaling_orig_ctx_len(scaling.original_context)
+    if scaling.original_context is not None:
+        writer.add_rope_scaling_orig_ctx_len(scaling.original_context)

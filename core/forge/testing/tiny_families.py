@@ -26,8 +26,12 @@ class Family:
     """Whether the graph multiplies rows of the embedding by sqrt(width)."""
     layers: int = 2
     rope_base: float = 10000.0
-    rope_factors: bool = False
-    """Whether a tensor of frequency factors is read."""
+    rope_factors: tuple[str, ...] = ()
+    """The kinds of rope scaling that are tensors of frequency factors."""
+    fused: bool = False
+    """Whether q, k and v are one tensor."""
+    gate: str = "own"
+    """Where the gate is: a tensor of its "own", or "above" up in one."""
     square: bool = False
     """Heads times head size must be the width."""
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -38,7 +42,7 @@ _EXPERTS = {"expert_feed_forward_length": 96}
 _WINDOW = {"attention.sliding_window": 7, "attention.sliding_window_pattern": 2}
 
 FAMILIES: Mapping[str, Family] = {
-    "llama": Family(norm_epsilon=1e-5, rope_factors=True),
+    "llama": Family(norm_epsilon=1e-5, rope_factors=("llama3", "longrope")),
     "qwen2": Family(biases=("attn_q", "attn_k", "attn_v"), square=True),
     "qwen3": Family(qk_norm="head"),
     "gemma": Family(tied=True, long_embedding=True),
@@ -64,4 +68,5 @@ FAMILIES: Mapping[str, Family] = {
         shared_expert=True,
         metadata={**_EXPERTS, "expert_shared_feed_forward_length": 160},
     ),
+    "phi3": Family(fused=True, gate="above", square=True, rope_factors=("longrope",)),
 }

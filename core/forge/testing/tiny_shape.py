@@ -9,16 +9,20 @@ from typing import Any
 from forge.errors import UsageError
 from forge.testing.tiny_families import FAMILIES, Family
 
+FACTORS = ("llama3", "longrope")
+"""Rope scaling that is in tensors."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RopeScaling:
     """How rope is stretched beyond the context of the training; names as in GGUF's metadata."""
 
     type: str
-    """linear, yarn, or llama3 (one factor for each frequency, in the tensor rope_freqs)."""
+    """linear, yarn, llama3 (one factor for each frequency, in the tensor rope_freqs), or longrope
+    (factors for a short and for a long context, in two tensors)."""
     factor: float
     original_context: int | None = None
-    """The context of the training; yarn and llama3 need it."""
+    """The context of the training; all but linear need it."""
     low_frequency: float = 1.0
     """llama3: a wave that fits the original context at most this often is slowed by `factor`."""
     high_frequency: float = 4.0
@@ -35,8 +39,9 @@ class RopeScaling:
 
     def __post_init__(self) -> None:
         """Check type, factor and context."""
-        if self.type not in ("linear", "yarn", "llama3"):
-            raise UsageError(f"rope scaling type is {self.type!r}; known are linear, yarn, llama3")
+        known = ("linear", "yarn", *FACTORS)
+        if self.type not in known:
+            raise UsageError(f"rope scaling type is {self.type!r}; known are {', '.join(known)}")
         if not self.factor > 0:
             raise UsageError(f"rope scaling factor is {self.factor}; allowed is more than 0")
         if self.type != "linear" and not self.original_context:
@@ -80,9 +85,10 @@ class TinyShape:
                 f"{self.architecture} needs head_size × heads = width; "
                 f"{self.head_size} × {self.heads} is not {self.width}"
             )
-        llama3 = self.rope_scaling is not None and self.rope_scaling.type == "llama3"
-        if llama3 and not self.family.rope_factors:
-            raise UsageError(f"llama3 rope factors are for llama, not {self.architecture}")
+        kind = self.rope_scaling.type if self.rope_scaling else ""
+        if kind in FACTORS and kind not in self.family.rope_factors:
+            takers = ", ".join(name for name, f in FAMILIES.items() if kind in f.rope_factors)
+            raise UsageError(f"{kind} rope factors are for {takers}, not {self.architecture}")
 
     @property
     def expert_ffn(self) -> int:

@@ -80,6 +80,11 @@ def tiny_weights(shape: TinyShape, random: np.random.Generator) -> Iterator[Tiny
     yield from draw.norm("output_norm", mean=loud)
     if shape.rope_scaling is not None and shape.rope_scaling.type == "llama3":
         yield TinyTensor("rope_freqs.weight", rope_factors(shape.rope_scaling, shape), 0.0)
+    if shape.rope_scaling is not None and shape.rope_scaling.type == "longrope":
+        pairs = shape.head_size // 2
+        for name, most in (("long", shape.rope_scaling.factor), ("short", 1.5)):
+            factors = np.linspace(1.0, most, pairs, dtype=np.float32)
+            yield TinyTensor(f"rope_factors_{name}.weight", factors, 0.0)
     for layer in range(shape.layers):
         yield from _attention(draw, f"blk.{layer}")
         yield from _feed_forward(draw, f"blk.{layer}")
@@ -90,9 +95,10 @@ def _attention(draw: _Draw, block: str) -> Iterator[TinyTensor]:
     queries, keys = shape.heads * shape.head_size, shape.kv_heads * shape.head_size
     if family.pre_norm:
         yield from draw.norm(f"{block}.attn_norm")
-    yield from draw.linear(f"{block}.attn_q", queries, shape.width, QUERY_KEY)
-    yield from draw.linear(f"{block}.attn_k", keys, shape.width, QUERY_KEY)
-    yield from draw.linear(f"{block}.attn_v", keys, shape.width)
+    if family.fused:
+        yield from draw.linear(f"{block}.attn_qkv", queries + 2 * keys, shape.width, QUERY_KEY)
+    else:
+        yield from _projections(draw, block, queries, keys)
     if family.qk_norm:
         # They undo the scale of q and k, so attention is as sharp as these make it.
         for name, row in (("attn_q_norm", queries), ("attn_k_norm", keys)):
@@ -103,6 +109,12 @@ def _attention(draw: _Draw, block: str) -> Iterator[TinyTensor]:
         yield from draw.norm(f"{block}.post_attention_norm")
 
 
+def _projections(draw: _Draw, block: str, queries: int, keys: int) -> Iterator[TinyTensor]:
+    yield from draw.linear(f"{block}.attn_q", queries, draw.shape.width, QUERY_KEY)
+    yield from draw.linear(f"{block}.attn_k", keys, draw.shape.width, QUERY_KEY)
+    yield from draw.linear(f"{block}.attn_v", keys, draw.shape.width)
+
+
 def _feed_forward(draw: _Draw, block: str) -> Iterator[TinyTensor]:
     shape, family = draw.shape, draw.shape.family
     if family.pre_norm:
@@ -110,8 +122,10 @@ def _feed_forward(draw: _Draw, block: str) -> Iterator[TinyTensor]:
     if shape.experts:
         yield from _experts(draw, block)
         return
-    yield from draw.linear(f"{block}.ffn_gate", shape.ffn, shape.width)
-    yield from draw.linear(f"{block}.ffn_up", shape.ffn, shape.width)
+    if family.gate == "own":
+        yield from draw.linear(f"{block}.ffn_gate", shape.ffn, shape.width)
+    rows = 2 * shape.ffn if family.gate == "above" else shape.ffn
+    yield from draw.linear(f"{block}.ffn_up", rows, shape.width)
     yield from draw.linear(f"{block}.ffn_down", shape.width, shape.ffn)
     if family.post_norm:
         yield from draw.norm(f"{block}.post_ffw_norm")

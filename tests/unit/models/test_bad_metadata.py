@@ -140,10 +140,10 @@ def test_yarn_needs_an_original_context_that_is_one(value: Any, edit: Edit) -> N
     refused(path, f"llama.{key} is")
 
 
-@pytest.mark.parametrize("value", ["longrope", "x" * 100_000, "a\nb"])
+@pytest.mark.parametrize("value", ["su", "x" * 100_000, "a\nb"])
 def test_an_unknown_rope_scaling_is_refused_in_few_words(value: str, edit: Edit) -> None:
     path = edit("llama", {"{a}.rope.scaling.type": value})
-    refused(path, "rope.scaling.type", "none, linear, yarn", kind=UnsupportedModel)
+    refused(path, "rope.scaling.type", "none, linear, yarn, longrope", kind=UnsupportedModel)
 
 
 @pytest.mark.parametrize("value", ["mamba", "Llama", "x" * 100_000, "../llama", "a\nb\nc\nd"])
@@ -289,3 +289,19 @@ def test_rotary_tables_that_nobody_reads_are_left_aside(edit: Edit) -> None:
 )
 def test_rope_factors_must_be_positive_and_one_a_pair(factors: Any, edit: Edit) -> None:
     refused(edit("llama", {}, {"rope_freqs.weight": factors}), "rope_freqs.weight")
+
+
+@pytest.mark.parametrize("name", ["rope_factors_long", "rope_factors_short"])
+def test_long_and_short_rope_factors_are_held_to_the_same(name: str, edit: Edit) -> None:
+    original = 4096 if name.endswith("short") else 16
+    scaling = {"type": "longrope", "factor": 4.0, "original_context": original}
+    for factors in (np.ones(7, np.float32), np.zeros(8, np.float32)):
+        path = edit("phi3", {}, {f"{name}.weight": factors}, rope_scaling=scaling)
+        refused(path, f"{name}.weight")
+
+
+def test_a_fused_tensor_of_another_shape_is_named(edit: Edit) -> None:
+    for name in ("attn_qkv", "ffn_up"):
+        tensor = f"blk.1.{name}.weight"
+        path = edit("phi3", {}, {tensor: np.ones((127, 64), np.float32)})
+        refused(path, f"tensor {tensor} has shape [127, 64]")

@@ -17,6 +17,8 @@ from forge.testing import write_tiny
 
 Array = np.ndarray[Any, Any]
 
+LONGROPE = {"type": "longrope", "factor": 6.0, "original_context": 16}
+
 # What is recorded: small vocabularies keep the fixture small.
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("llama", {"seed": 1}),
@@ -66,6 +68,8 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3moe": ("qwen3moe", {"seed": 17}),
     "qwen2moe": ("qwen2moe", {"seed": 18}),
     "mixtral": ("llama", {"seed": 19, "experts": 4}),
+    "phi3": ("phi3", {"seed": 20}),
+    "phi3-long": ("phi3", {"seed": 21, "rope_scaling": LONGROPE}),
 }
 PATTERN = "sliding_window_pattern"
 YARN = {"type": "yarn", "factor": 4.0, "original_context": 64}
@@ -97,6 +101,10 @@ MORE: list[tuple[str, dict[str, Any]]] = [
     ("qwen3moe", {"metadata": {"expert_used_count": 5}, "quant": "q8_0", "tied": True}),
     ("qwen3moe", {"quant": "mxfp4", "head_size": 24, "layers": 3}),
     ("qwen2moe", {"metadata": {"expert_used_count": 4}, "quant": "q5_0"}),
+    ("phi3", {"rope_scaling": {**LONGROPE, "original_context": 4096}}),
+    ("phi3", {"metadata": {"attention.sliding_window": 5}, "kv_heads": 4, "tied": True}),
+    ("phi3", {"metadata": {"rope.dimension_count": 12}, "quant": "q4_0"}),
+    ("llama", {"rope_scaling": LONGROPE, "quant": "bf16"}),
     ("llama", {"experts": 8, "metadata": {"expert_used_count": 3}, "quant": "q8_0"}),
 ]
 

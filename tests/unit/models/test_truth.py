@@ -131,6 +131,30 @@ def gate_for_up(node: Node) -> Node:
     return replace(node, inputs=(x, scores, up, gate, *others))
 
 
+def rows_of_another(one: str, other: str) -> Callable[[Graph], Graph]:
+    """The rows of one projection where the other's should be, as many as there are of both."""
+
+    def changed(graph: Graph) -> Graph:
+        weights = dict(graph.weights)
+        for layer in range(2):
+            names = [n.inputs[1] for e in (one, other) for n in graph.nodes
+                     if n.name == f"blk.{layer}.{e}"]  # fmt: skip
+            first, second = (weights[name] for name in names)
+            assert first.rows
+            assert second.rows
+            weights[names[1]] = replace(
+                second, rows=(first.rows[0], first.rows[0] + second.shape[0])
+            )
+        return replace(graph, weights=weights)
+
+    return changed
+
+
+def shorter(f: Array) -> Array:
+    plain = 1e4 ** (-np.arange(len(f)) / len(f))
+    return np.asarray(plain / np.linspace(1.0, 1.5, len(f)))
+
+
 def one_layer_late(graph: Graph) -> Graph:
     """The first layer's cache serves the second as well: every layer has the same keys."""
     nodes = tuple(
@@ -213,6 +237,11 @@ BUGS: dict[str, tuple[Callable[[Graph], Graph], Sequence[str]]] = {
     "another sum of the experts' weights": (on(Op.EXPERTS, normalised_otherwise), MIXED),
     "a sigmoid for each expert": (on(Op.EXPERTS, attrs(gating="sigmoid"), "ffn_experts"), MIXED),
     "an expert's gate and up swapped": (on(Op.EXPERTS, gate_for_up), MIXED),
+    "q and k swapped": (rows_of_another("q", "k"), ["phi3"]),
+    "k and v swapped": (rows_of_another("k", "v"), ["phi3"]),
+    "up above gate": (on(Op.SILU_MUL, swapped), ["phi3"]),
+    "short factors for long ones": (on(Op.ROPE, frequencies(shorter)), ["phi3-long"]),
+    "no long magnitude": (on(Op.ROPE, attrs(magnitude=1.0)), ["phi3-long"]),
     "no shared expert": (on(Op.EXPERTS, passed_on, "ffn_shared"), ["qwen2moe"]),
     "a shared expert without its score": (
         on(Op.EXPERTS, attrs(gating="softmax"), "ffn_shared"),

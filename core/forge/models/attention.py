@@ -26,6 +26,7 @@ def attention(b: GraphBuilder, variant: Variant, x: str) -> str:
         q = rotate(b, "q_rope", q, heads, turn, variant)
         k = rotate(b, "k_rope", k, kv_heads, turn, variant)
     scale = variant.attention_scale
+    sinks = [b.weight(f"{p}.attn_sinks.weight", (heads,))] if variant.sinks else []
     attended = b.node(
         "attn",
         Op.ATTENTION,
@@ -36,6 +37,7 @@ def attention(b: GraphBuilder, variant: Variant, x: str) -> str:
         b.cache(f"cache_v.{layer}", kv_heads, value_size),
         "positions",
         "slots",
+        *sinks,
         heads=heads,
         kv_heads=kv_heads,
         scale=1 / math.sqrt(size) if scale is None else scale,

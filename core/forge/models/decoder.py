@@ -53,7 +53,8 @@ def _layer(b: GraphBuilder, variant: Variant, x: str) -> str:
     if variant.post_norm:
         y = b.norm("attn_post_norm", variant.norm, y, f"{p}.post_attention_norm", width)
     x = b.node("attn_residual", Op.ADD, y, x)
-    y = b.norm("ffn_norm", variant.norm, x, f"{p}.ffn_norm", width) if variant.pre_norm else x
+    norm = f"{p}.{variant.ffn_norm}"
+    y = b.norm("ffn_norm", variant.norm, x, norm, width) if variant.pre_norm else x
     y = feed_forward(b, variant, y)
     if variant.post_norm:
         y = b.norm("ffn_post_norm", variant.norm, y, f"{p}.post_ffw_norm", width)

@@ -32,6 +32,8 @@ class Variant:
     """Attention and feed-forward see a normalised input."""
     post_norm: bool = False
     """Their outputs are normalised before they are added."""
+    ffn_norm: str = "ffn_norm"
+    """The tensor of the norm before the feed-forward network."""
     qk_norm: str = ""
     """q and k are normalised: each "head" by itself, or a whole "row"."""
     rope_style: str = "norm"
@@ -43,6 +45,8 @@ class Variant:
     """What scores are multiplied by; 1/sqrt(head size) without it."""
     attention_cap: float = 0.0
     """What bounds the scores smoothly; 0 is nothing."""
+    sinks: bool = False
+    """Each head has a score that carries no value."""
     gated: Op = Op.SILU_MUL
     gate: str = "own"
     """Where the feed-forward's gate is: in a tensor of its "own", or "above" up in one tensor."""

@@ -21,6 +21,10 @@ class Family:
     experts: int = 0
     """How many a layer has."""
     shared_expert: bool = False
+    expert_gain: float = 0.0
+    """How loud the experts' gate and up are; 0 is as loud as any."""
+    sinks: bool = False
+    ffn_norm: str = "ffn_norm"
     tied: bool = False
     long_embedding: bool = False
     """Whether the graph multiplies rows of the embedding by sqrt(width)."""
@@ -69,4 +73,13 @@ FAMILIES: Mapping[str, Family] = {
         metadata={**_EXPERTS, "expert_shared_feed_forward_length": 160},
     ),
     "phi3": Family(fused=True, gate="above", square=True, rope_factors=("longrope",)),
+    "gpt-oss": Family(
+        norm_epsilon=1e-5,
+        biases=("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate_inp", "experts"),
+        sinks=True,
+        ffn_norm="post_attention_norm",
+        experts=5,
+        expert_gain=5.0,
+        metadata={**_EXPERTS, **_WINDOW},
+    ),
 }

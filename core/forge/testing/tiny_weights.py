@@ -105,6 +105,8 @@ def _attention(draw: _Draw, block: str) -> Iterator[TinyTensor]:
             size = shape.head_size if family.qk_norm == "head" else row
             yield draw.vector(f"{block}.{name}.weight", size, mean=QUERY_KEY, std=0.3)
     yield from draw.linear(f"{block}.attn_output", shape.width, queries)
+    if family.sinks:
+        yield draw.vector(f"{block}.attn_sinks.weight", shape.heads, mean=2.0, std=1.0)
     if family.post_norm:
         yield from draw.norm(f"{block}.post_attention_norm")
 
@@ -118,7 +120,7 @@ def _projections(draw: _Draw, block: str, queries: int, keys: int) -> Iterator[T
 def _feed_forward(draw: _Draw, block: str) -> Iterator[TinyTensor]:
     shape, family = draw.shape, draw.shape.family
     if family.pre_norm:
-        yield from draw.norm(f"{block}.ffn_norm")
+        yield from draw.norm(f"{block}.{family.ffn_norm}")
     if shape.experts:
         yield from _experts(draw, block)
         return
@@ -136,7 +138,12 @@ def _experts(draw: _Draw, block: str) -> Iterator[TinyTensor]:
     count, size = shape.experts, shape.expert_ffn
     yield from draw.linear(f"{block}.ffn_gate_inp", count, shape.width, ROUTER)
     for part, rows, columns in _gated(size, shape.width):
-        yield draw.matrix(f"{block}.ffn_{part}_exps", count, rows, columns)
+        gain = OTHER
+        if family.expert_gain:  # up's clamp leaves a few units, which down makes small again
+            gain = OTHER / family.expert_gain if part == "down" else family.expert_gain
+        yield draw.matrix(f"{block}.ffn_{part}_exps", count, rows, columns, gain=gain)
+        if "experts" in family.biases:
+            yield draw.vector(f"{block}.ffn_{part}_exps.bias", count, rows)
     if family.shared_expert:
         yield draw.vector(f"{block}.ffn_gate_inp_shexp.weight", shape.width, std=0.2)
         for part, rows, columns in _gated(shape.shared_ffn, shape.width):

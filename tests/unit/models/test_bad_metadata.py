@@ -305,3 +305,38 @@ def test_a_fused_tensor_of_another_shape_is_named(edit: Edit) -> None:
         tensor = f"blk.1.{name}.weight"
         path = edit("phi3", {}, {tensor: np.ones((127, 64), np.float32)})
         refused(path, f"tensor {tensor} has shape [127, 64]")
+
+
+@pytest.mark.parametrize("architecture", ["gemma2", "gemma3", "gpt-oss"])
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("sliding_window", (-1, KIND.INT32), "sliding_window is -1"),
+        ("sliding_window", (2**40, KIND.UINT64), "sliding_window is 1099511627776"),
+        ("sliding_window_pattern", (-2, KIND.INT32), "sliding_window_pattern is -2"),
+        ("sliding_window_pattern", [True], "needs 2 truth values, one a layer, and has 1"),
+        ("sliding_window_pattern", [0.5, 0.5], "needs 2 truth values, one a layer, and has 2"),
+        ("sliding_window_pattern", "2", "sliding_window_pattern"),
+    ],
+)
+def test_windows_that_cannot_be_are_refused(
+    key: str, value: Any, words: str, architecture: str, edit: Edit
+) -> None:
+    path = edit(architecture, {f"{{a}}.attention.{key}": value})
+    refused(path, f"{architecture}.attention.{key}", words)
+
+
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
+def test_caps_that_cannot_be_are_refused(value: float, edit: Edit) -> None:
+    for key in ("attn_logit_softcapping", "final_logit_softcapping"):
+        refused(edit("gemma2", {f"{{a}}.{key}": value}), f"gemma2.{key} is {value}")
+
+
+def test_gpt_oss_needs_a_window_and_all_of_its_biases(edit: Edit) -> None:
+    path = edit("gpt-oss", {"{a}.attention.sliding_window": None})
+    refused(path, "gpt-oss.attention.sliding_window is missing")
+    for name in ("attn_sinks.weight", "ffn_up_exps.bias", "post_attention_norm.weight"):
+        tensor = f"blk.1.{name}"
+        refused(edit("gpt-oss", {}, {tensor: None}), f"tensor {tensor} is missing")
+        wrong = {tensor: np.ones((2, 3), np.float32)}
+        refused(edit("gpt-oss", {}, wrong), f"tensor {tensor} has shape [2, 3]")

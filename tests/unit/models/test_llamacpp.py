@@ -69,6 +69,16 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen2moe": ("qwen2moe", {"seed": 18}),
     "mixtral": ("llama", {"seed": 19, "experts": 4}),
     "phi3": ("phi3", {"seed": 20}),
+    "gpt-oss": ("gpt-oss", {"seed": 22}),
+    "gpt-oss-yarn-mxfp4": (
+        "gpt-oss",
+        {
+            "seed": 23,
+            "quant": "mxfp4",
+            "rope_base": 150000.0,
+            "rope_scaling": {"type": "yarn", "factor": 32.0, "original_context": 16},
+        },
+    ),
     "phi3-long": ("phi3", {"seed": 21, "rope_scaling": LONGROPE}),
 }
 PATTERN = "sliding_window_pattern"
@@ -101,6 +111,8 @@ MORE: list[tuple[str, dict[str, Any]]] = [
     ("qwen3moe", {"metadata": {"expert_used_count": 5}, "quant": "q8_0", "tied": True}),
     ("qwen3moe", {"quant": "mxfp4", "head_size": 24, "layers": 3}),
     ("qwen2moe", {"metadata": {"expert_used_count": 4}, "quant": "q5_0"}),
+    ("gpt-oss", {"head_size": 32, "metadata": {"rope.freq_base_swa": 500.0}}),
+    ("gpt-oss", {"layers": 3, "metadata": {"expert_used_count": 4}}),
     ("phi3", {"rope_scaling": {**LONGROPE, "original_context": 4096}}),
     ("phi3", {"metadata": {"attention.sliding_window": 5}, "kv_heads": 4, "tied": True}),
     ("phi3", {"metadata": {"rope.dimension_count": 12}, "quant": "q4_0"}),

@@ -122,6 +122,11 @@ def swapped(node: Node) -> Node:
     return replace(node, inputs=node.inputs[::-1])
 
 
+def without(count: int) -> Change:
+    """Its last inputs left out."""
+    return lambda node: replace(node, inputs=node.inputs[:-count])
+
+
 def normalised_otherwise(node: Node) -> Node:
     return attrs(normalize=not node.attrs["normalize"])(node)
 
@@ -189,7 +194,7 @@ def everywhere(*endings: str) -> Callable[[Graph], Graph]:
 
 ANY = ["llama", "qwen2", "qwen3"]
 GEMMA = ["gemma", "gemma2", "gemma3"]
-WINDOWED = ["gemma2", "gemma3"]
+WINDOWED = ["gemma2", "gemma3", "gpt-oss"]
 MIXED = ["qwen3moe", "qwen2moe", "mixtral"]
 BUGS: dict[str, tuple[Callable[[Graph], Graph], Sequence[str]]] = {
     "no rope": (on(Op.ROPE, frequencies(lambda f: 0 * f)), ANY),
@@ -237,6 +242,12 @@ BUGS: dict[str, tuple[Callable[[Graph], Graph], Sequence[str]]] = {
     "another sum of the experts' weights": (on(Op.EXPERTS, normalised_otherwise), MIXED),
     "a sigmoid for each expert": (on(Op.EXPERTS, attrs(gating="sigmoid"), "ffn_experts"), MIXED),
     "an expert's gate and up swapped": (on(Op.EXPERTS, gate_for_up), MIXED),
+    "no sinks": (on(Op.ATTENTION, without(1)), ["gpt-oss"]),
+    "experts without biases": (on(Op.EXPERTS, without(3)), ["gpt-oss"]),
+    "silu for the clamped gate": (on(Op.EXPERTS, attrs(activation="silu")), ["gpt-oss"]),
+    "a softmax over all experts": (on(Op.EXPERTS, attrs(gating="softmax")), ["gpt-oss"]),
+    "no bias of the scores": (on(Op.ADD, passed_on, "ffn_scores"), ["gpt-oss"]),
+    "no bias of the output": (on(Op.ADD, passed_on, "attn_output"), ["gpt-oss"]),
     "q and k swapped": (rows_of_another("q", "k"), ["phi3"]),
     "k and v swapped": (rows_of_another("k", "v"), ["phi3"]),
     "up above gate": (on(Op.SILU_MUL, swapped), ["phi3"]),

@@ -82,4 +82,5 @@ FAMILIES: Mapping[str, Family] = {
         expert_gain=5.0,
         metadata={**_EXPERTS, **_WINDOW},
     ),
+    "olmo2": Family(pre_norm=False, post_norm=True, qk_norm="row", square=True),
 }

@@ -17,6 +17,7 @@ from forge.testing import write_tiny
 
 Array = np.ndarray[Any, Any]
 
+PATTERN = "sliding_window_pattern"
 LONGROPE = {"type": "longrope", "factor": 6.0, "original_context": 16}
 
 # What is recorded: small vocabularies keep the fixture small.
@@ -79,9 +80,18 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
             "rope_scaling": {"type": "yarn", "factor": 32.0, "original_context": 16},
         },
     ),
+    "olmo2": ("olmo2", {"seed": 24}),
+    "olmo3": (
+        "olmo2",
+        {
+            "seed": 25,
+            "layers": 3,
+            "metadata": {"attention.sliding_window": 7, f"attention.{PATTERN}": 2},
+            "rope_scaling": {"type": "yarn", "factor": 8.0, "original_context": 16},
+        },
+    ),
     "phi3-long": ("phi3", {"seed": 21, "rope_scaling": LONGROPE}),
 }
-PATTERN = "sliding_window_pattern"
 YARN = {"type": "yarn", "factor": 4.0, "original_context": 64}
 MORE: list[tuple[str, dict[str, Any]]] = [
     ("llama", {"heads": 8, "kv_heads": 2, "width": 128, "layers": 3, "tied": True}),
@@ -113,6 +123,21 @@ MORE: list[tuple[str, dict[str, Any]]] = [
     ("qwen2moe", {"metadata": {"expert_used_count": 4}, "quant": "q5_0"}),
     ("gpt-oss", {"head_size": 32, "metadata": {"rope.freq_base_swa": 500.0}}),
     ("gpt-oss", {"layers": 3, "metadata": {"expert_used_count": 4}}),
+    ("olmo2", {"kv_heads": 4, "quant": "q8_0"}),
+    ("olmo2", {"layers": 4, "metadata": {"attention.sliding_window": 7}, "rope_scaling": YARN}),
+    (
+        "olmo2",
+        {
+            "metadata": {
+                "attention.sliding_window": 7,
+                f"attention.{PATTERN}": [False, True],
+                "rope.freq_base_swa": 500.0,
+                "rope.scaling.attn_factor": 1.3,
+            },
+            "rope_scaling": {"type": "linear", "factor": 8.0},
+        },
+    ),
+    ("gemma3", {"metadata": {"rope.scaling.attn_factor": 1.3}, "rope_scaling": YARN}),
     ("phi3", {"rope_scaling": {**LONGROPE, "original_context": 4096}}),
     ("phi3", {"metadata": {"attention.sliding_window": 5}, "kv_heads": 4, "tied": True}),
     ("phi3", {"metadata": {"rope.dimension_count": 12}, "quant": "q4_0"}),

@@ -136,6 +136,15 @@ def gate_for_up(node: Node) -> Node:
     return replace(node, inputs=(x, scores, up, gate, *others))
 
 
+def norm_by_head(graph: Graph) -> Graph:
+    """The weights of the first head for every head, each normalised by itself."""
+    weights = {
+        name: replace(w, shape=(16,), rows=(0, 16)) if "_norm" in name and "attn_q" in name else w
+        for name, w in graph.weights.items()
+    }
+    return replace(graph, weights=weights)
+
+
 def rows_of_another(one: str, other: str) -> Callable[[Graph], Graph]:
     """The rows of one projection where the other's should be, as many as there are of both."""
 
@@ -194,7 +203,8 @@ def everywhere(*endings: str) -> Callable[[Graph], Graph]:
 
 ANY = ["llama", "qwen2", "qwen3"]
 GEMMA = ["gemma", "gemma2", "gemma3"]
-WINDOWED = ["gemma2", "gemma3", "gpt-oss"]
+WINDOWED = ["gemma2", "gemma3", "gpt-oss", "olmo3"]
+POST = ["gemma2", "gemma3", "olmo2"]
 MIXED = ["qwen3moe", "qwen2moe", "mixtral"]
 BUGS: dict[str, tuple[Callable[[Graph], Graph], Sequence[str]]] = {
     "no rope": (on(Op.ROPE, frequencies(lambda f: 0 * f)), ANY),
@@ -230,11 +240,12 @@ BUGS: dict[str, tuple[Callable[[Graph], Graph], Sequence[str]]] = {
     "a window one too short": (on(Op.ATTENTION, change_window(-1)), WINDOWED),
     "no window": (on(Op.ATTENTION, attrs(window=0)), WINDOWED),
     "a window in every layer": (on(Op.ATTENTION, attrs(window=7)), WINDOWED),
-    "one rope base for all layers": (everywhere("q_rope", "k_rope"), ["gemma3"]),
+    "one rope base for all layers": (everywhere("q_rope", "k_rope"), ["gemma3", "olmo3"]),
     "silu for gelu": (on(Op.GELU_MUL, lambda n: replace(n, op=Op.SILU_MUL)), GEMMA),
     "no scale of the embedding": (on(Op.SCALE, passed_on), GEMMA),
-    "no norm after attention": (on(Op.RMS_NORM, passed_on, "attn_post_norm"), GEMMA[1:]),
-    "no norm after feed-forward": (on(Op.RMS_NORM, passed_on, "ffn_post_norm"), GEMMA[1:]),
+    "no norm after attention": (on(Op.RMS_NORM, passed_on, "attn_post_norm"), POST),
+    "no norm after feed-forward": (on(Op.RMS_NORM, passed_on, "ffn_post_norm"), POST),
+    "a norm for each head": (norm_by_head, ["olmo2"]),
     "uncapped scores": (on(Op.ATTENTION, attrs(softcap=0.0)), ["gemma2"]),
     "uncapped logits": (on(Op.SOFTCAP, passed_on), ["gemma2"]),
     "one expert too few": (on(Op.EXPERTS, attrs(used=1), "ffn_experts"), MIXED),

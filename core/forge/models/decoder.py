@@ -38,6 +38,7 @@ def build(
     x = b.norm("output_norm", variant.norm, x, "output_norm", hp.width)
     table = "output" if b.has("output.weight") else "token_embd"
     x = b.linear("logits", x, table, (hp.vocabulary, hp.width))
+    x = b.scaled("logits_scaled", x, variant.logit_scale)
     return b.graph(b.capped("logits_capped", x, variant.logit_cap))
 
 
@@ -52,10 +53,12 @@ def _layer(b: GraphBuilder, variant: Variant, x: str) -> str:
         x = b.node("rows", Op.SELECT_ROWS, x, "rows")
     if variant.post_norm:
         y = b.norm("attn_post_norm", variant.norm, y, f"{p}.post_attention_norm", width)
+    y = b.scaled("attn_scaled", y, variant.residual_scale)
     x = b.node("attn_residual", Op.ADD, y, x)
     norm = f"{p}.{variant.ffn_norm}"
     y = b.norm("ffn_norm", variant.norm, x, norm, width) if variant.pre_norm else x
     y = feed_forward(b, variant, y)
     if variant.post_norm:
         y = b.norm("ffn_post_norm", variant.norm, y, f"{p}.post_ffw_norm", width)
+    y = b.scaled("ffn_scaled", y, variant.residual_scale)
     return b.node("residual", Op.ADD, y, x)

@@ -36,7 +36,10 @@ def mixture(b: GraphBuilder, kind: Experts, x: str) -> str:
         "activation": kind.activation,
     }
     mixed = b.node("ffn_experts", Op.EXPERTS, x, scores, *weights, **attrs)
-    return b.node("ffn_out", Op.ADD, mixed, _shared(b, x)) if kind.shared else mixed
+    if not kind.shared:
+        return mixed
+    shared = _scored(b, x) if kind.shared == "scored" else _plain(b, x)
+    return b.node("ffn_out", Op.ADD, mixed, shared)
 
 
 def _count(hp: Hyperparameters, layer: int) -> int:
@@ -58,17 +61,28 @@ def _used(hp: Hyperparameters, layer: int) -> int:
     return used
 
 
-def _shared(b: GraphBuilder, x: str) -> str:
-    """The expert that sees every token (arXiv 2401.06066): a mixture of one, by its sigmoid."""
-    hp, p = b.hp, f"blk.{b.layer}"
-    key, tensor = "expert_shared_feed_forward_length", f"{p}.ffn_up_shexp.weight"
-    size = hp.agreed(key, hp.integer(key), hp.dimension(tensor, 0, 2), tensor)
-    gate = b.single(f"{p}.ffn_gate_inp_shexp.weight", (hp.width,))
+def _shared_size(b: GraphBuilder) -> int:
+    key, tensor = "expert_shared_feed_forward_length", f"blk.{b.layer}.ffn_up_shexp.weight"
+    return b.hp.agreed(key, b.hp.integer(key), b.hp.dimension(tensor, 0, 2), tensor)
+
+
+def _scored(b: GraphBuilder, x: str) -> str:
+    """An expert that sees every token (arXiv 2401.06066): a mixture of one, by its sigmoid."""
+    p, width, size = f"blk.{b.layer}", b.hp.width, _shared_size(b)
+    gate = b.single(f"{p}.ffn_gate_inp_shexp.weight", (width,))
     score = b.node("ffn_shared_score", Op.MATMUL, x, gate)
-    inner, outer = (size, hp.width), (hp.width, size)
     weights = [
         b.single(f"{p}.ffn_{part}_shexp.weight", shape)
-        for part, shape in zip(_PARTS, (inner, inner, outer), strict=True)
+        for part, shape in zip(_PARTS, ((size, width),) * 2 + ((width, size),), strict=True)
     ]
     attrs: dict[str, Attr] = {"used": 1, "gating": "sigmoid", "normalize": False}
     return b.node("ffn_shared", Op.EXPERTS, x, score, *weights, **attrs)
+
+
+def _plain(b: GraphBuilder, x: str) -> str:
+    """A gated network beside the experts."""
+    p, width, size = f"blk.{b.layer}", b.hp.width, _shared_size(b)
+    gate = b.linear("ffn_shared_gate", x, f"{p}.ffn_gate_shexp", (size, width))
+    up = b.linear("ffn_shared_up", x, f"{p}.ffn_up_shexp", (size, width))
+    hidden = b.node("ffn_shared_act", Op.SILU_MUL, gate, up)
+    return b.linear("ffn_shared", hidden, f"{p}.ffn_down_shexp", (width, size))

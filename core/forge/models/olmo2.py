@@ -1,5 +1,5 @@
-"""olmo2: OLMo 2 (arXiv 2501.00656) and 3; norms after attention and feed-forward alone, and of whole
-rows of q and k. OLMo 3 has windows, and stretches the layers without."""
+"""olmo2: OLMo 2 (arXiv 2501.00656) and 3; norms after attention and feed-forward alone, and of
+whole rows of q and k. OLMo 3 has windows, and stretches the layers without."""
 
 from __future__ import annotations
 

@@ -6,5 +6,5 @@ from forge.models import decoder
 from forge.models.variant import Experts, Variant
 
 build = partial(
-    decoder.build, Variant(rope_style="neox", experts=Experts(normalize=False, shared=True))
+    decoder.build, Variant(rope_style="neox", experts=Experts(normalize=False, shared="scored"))
 )

@@ -16,8 +16,8 @@ class Experts:
     normalize: bool = True
     """Whether the weights of the chosen experts sum to one."""
     activation: str = "silu"
-    shared: bool = False
-    """One more expert sees every token, by the sigmoid of a score of its own."""
+    shared: str = ""
+    """One more expert sees every token: "plain", or "scored" by the sigmoid of its own score."""
     size_key: str = "expert_feed_forward_length"
     """What metadata calls an expert's inner width."""
 
@@ -53,5 +53,8 @@ class Variant:
     experts: Experts | None = None
     """What is in the place of the feed-forward network."""
     embedding_scale: float = 1.0
+    residual_scale: float = 1.0
+    """What attention and feed-forward are multiplied by before they are added."""
+    logit_scale: float = 1.0
     logit_cap: float = 0.0
     """What bounds the logits smoothly; 0 is nothing."""

@@ -20,7 +20,8 @@ class Family:
     """The matrices of a layer that have one, as their tensors are named."""
     experts: int = 0
     """How many a layer has."""
-    shared_expert: bool = False
+    shared_expert: str = ""
+    """One more for all tokens: "plain", or "scored"."""
     expert_gain: float = 0.0
     """How loud the experts' gate and up are; 0 is as loud as any."""
     sinks: bool = False
@@ -43,6 +44,12 @@ class Family:
 
 
 _EXPERTS = {"expert_feed_forward_length": 96}
+_GRANITE = {
+    "logit_scale": 0.8,
+    "embedding_scale": 1.5,
+    "residual_scale": 0.7,
+    "attention.scale": 0.35,
+}
 _WINDOW = {"attention.sliding_window": 7, "attention.sliding_window_pattern": 2}
 
 FAMILIES: Mapping[str, Family] = {
@@ -69,7 +76,7 @@ FAMILIES: Mapping[str, Family] = {
         biases=("attn_q", "attn_k", "attn_v"),
         square=True,
         experts=5,
-        shared_expert=True,
+        shared_expert="scored",
         metadata={**_EXPERTS, "expert_shared_feed_forward_length": 160},
     ),
     "phi3": Family(fused=True, gate="above", square=True, rope_factors=("longrope",)),
@@ -83,4 +90,10 @@ FAMILIES: Mapping[str, Family] = {
         metadata={**_EXPERTS, **_WINDOW},
     ),
     "olmo2": Family(pre_norm=False, post_norm=True, qk_norm="row", square=True),
+    "granite": Family(rope_factors=("llama3", "longrope"), metadata=_GRANITE),
+    "granitemoe": Family(
+        experts=5,
+        shared_expert="plain",
+        metadata={**_GRANITE, "expert_shared_feed_forward_length": 160},
+    ),
 }

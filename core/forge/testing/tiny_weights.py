@@ -144,8 +144,9 @@ def _experts(draw: _Draw, block: str) -> Iterator[TinyTensor]:
         yield draw.matrix(f"{block}.ffn_{part}_exps", count, rows, columns, gain=gain)
         if "experts" in family.biases:
             yield draw.vector(f"{block}.ffn_{part}_exps.bias", count, rows)
-    if family.shared_expert:
-        yield draw.vector(f"{block}.ffn_gate_inp_shexp.weight", shape.width, std=0.2)
+    if family.shared_expert and shape.shared_ffn:
+        if family.shared_expert == "scored":
+            yield draw.vector(f"{block}.ffn_gate_inp_shexp.weight", shape.width, std=0.2)
         for part, rows, columns in _gated(shape.shared_ffn, shape.width):
             yield draw.matrix(f"{block}.ffn_{part}_shexp", rows, columns)
 

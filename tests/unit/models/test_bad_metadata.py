@@ -189,6 +189,7 @@ def test_numbers_of_experts_that_cannot_be_are_refused(
     [
         ("llama", "feed_forward_length", "ffn_up_exps"),
         ("qwen3moe", "expert_feed_forward_length", "ffn_up_exps"),
+        ("granitemoe", "feed_forward_length", "ffn_up_exps"),
         ("qwen2moe", "expert_shared_feed_forward_length", "ffn_up_shexp"),
     ],
 )
@@ -340,3 +341,15 @@ def test_gpt_oss_needs_a_window_and_all_of_its_biases(edit: Edit) -> None:
         refused(edit("gpt-oss", {}, {tensor: None}), f"tensor {tensor} is missing")
         wrong = {tensor: np.ones((2, 3), np.float32)}
         refused(edit("gpt-oss", {}, wrong), f"tensor {tensor} has shape [2, 3]")
+
+
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf"), 1e-40])
+def test_multipliers_that_cannot_be_are_refused(value: float, edit: Edit) -> None:
+    for key in ("logit_scale", "embedding_scale", "residual_scale", "attention.scale"):
+        refused(edit("granite", {f"{{a}}.{key}": value}), f"granite.{key} is ")
+
+
+def test_granite_needs_what_divides_its_logits(edit: Edit) -> None:
+    for value in (None, 0.0):
+        path = edit("granite", {"{a}.logit_scale": value})
+        refused(path, "granite.logit_scale is missing")

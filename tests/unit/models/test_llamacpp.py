@@ -90,6 +90,8 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
             "rope_scaling": {"type": "yarn", "factor": 8.0, "original_context": 16},
         },
     ),
+    "granite": ("granite", {"seed": 26}),
+    "granitemoe": ("granitemoe", {"seed": 27}),
     "phi3-long": ("phi3", {"seed": 21, "rope_scaling": LONGROPE}),
 }
 YARN = {"type": "yarn", "factor": 4.0, "original_context": 64}
@@ -138,6 +140,11 @@ MORE: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     ("gemma3", {"metadata": {"rope.scaling.attn_factor": 1.3}, "rope_scaling": YARN}),
+    ("granite", {"metadata": {"rope.scaling.finetuned": False, "attention.scale": 0.0}}),
+    ("granite", {"metadata": {"residual_scale": 0.0, "embedding_scale": 0.0}, "quant": "q4_1"}),
+    ("granite", {"rope_scaling": {**LONGROPE, "type": "llama3"}, "tied": True}),
+    ("granitemoe", {"metadata": {"expert_shared_feed_forward_length": 0}}),
+    ("granitemoe", {"metadata": {"rope.scaling.finetuned": False}}),
     ("phi3", {"rope_scaling": {**LONGROPE, "original_context": 4096}}),
     ("phi3", {"metadata": {"attention.sliding_window": 5}, "kv_heads": 4, "tied": True}),
     ("phi3", {"metadata": {"rope.dimension_count": 12}, "quant": "q4_0"}),

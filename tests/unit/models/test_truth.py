@@ -205,6 +205,7 @@ ANY = ["llama", "qwen2", "qwen3"]
 GEMMA = ["gemma", "gemma2", "gemma3"]
 WINDOWED = ["gemma2", "gemma3", "gpt-oss", "olmo3"]
 POST = ["gemma2", "gemma3", "olmo2"]
+GRANITE = ["granite", "granitemoe"]
 MIXED = ["qwen3moe", "qwen2moe", "mixtral"]
 BUGS: dict[str, tuple[Callable[[Graph], Graph], Sequence[str]]] = {
     "no rope": (on(Op.ROPE, frequencies(lambda f: 0 * f)), ANY),
@@ -246,6 +247,12 @@ BUGS: dict[str, tuple[Callable[[Graph], Graph], Sequence[str]]] = {
     "no norm after attention": (on(Op.RMS_NORM, passed_on, "attn_post_norm"), POST),
     "no norm after feed-forward": (on(Op.RMS_NORM, passed_on, "ffn_post_norm"), POST),
     "a norm for each head": (norm_by_head, ["olmo2"]),
+    "unscaled attention": (on(Op.SCALE, passed_on, "attn_scaled"), GRANITE),
+    "an unscaled network": (on(Op.SCALE, passed_on, "ffn_scaled"), GRANITE),
+    "unscaled logits": (on(Op.SCALE, passed_on, "logits_scaled"), GRANITE),
+    "an unscaled embedding": (on(Op.SCALE, passed_on, "embd_scaled"), GRANITE),
+    "scores by the head's size": (on(Op.ATTENTION, attrs(scale=0.25)), GRANITE),
+    "nothing beside the experts": (on(Op.ADD, passed_on, "ffn_out"), ["granitemoe"]),
     "uncapped scores": (on(Op.ATTENTION, attrs(softcap=0.0)), ["gemma2"]),
     "uncapped logits": (on(Op.SOFTCAP, passed_on), ["gemma2"]),
     "one expert too few": (on(Op.EXPERTS, attrs(used=1), "ffn_experts"), MIXED),

@@ -14,6 +14,7 @@ from forge.models.hyperparameters import Hyperparameters
 ARCHITECTURES = (
     *("llama", "qwen2", "qwen3", "gemma", "gemma2", "gemma3"),
     *("qwen3moe", "qwen2moe", "phi3", "gpt-oss", "olmo2", "granite", "granitemoe"),
+    *("smollm3", "starcoder2", "gpt2"),
 )
 DEFAULT_CONTEXT = 8192
 """The largest context that is taken without being asked for."""

@@ -93,9 +93,13 @@ class GraphBuilder:
         return self.node(name, Op.ADD, product, self.weight(f"{tensor}.bias", shape[:1], rows))
 
     def norm(self, name: str, op: Op, x: str, tensor: str, size: int) -> str:
-        """x normalised over every run of `size`, times `tensor`.weight."""
+        """x normalised over every run of `size`, by `tensor`.weight and .bias."""
         weights = [self.weight(f"{tensor}.weight", (size,))]
-        return self.node(name, op, x, *weights, epsilon=self.hp.norm_epsilon())
+        if op is Op.LAYER_NORM:
+            weights += [self.weight(f"{tensor}.bias", (size,))]
+        kind = "layer_norm" if op is Op.LAYER_NORM else "layer_norm_rms"
+        epsilon = self.hp.norm_epsilon(f"attention.{kind}_epsilon")
+        return self.node(name, op, x, *weights, epsilon=epsilon)
 
     def scaled(self, name: str, x: str, factor: float) -> str:
         """x times a constant; x itself if that is 1."""

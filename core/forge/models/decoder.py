@@ -31,6 +31,9 @@ def build(
     b = GraphBuilder(hp, context=context, slots=slots, state_dtype=state_dtype)
     x = b.node("embd", Op.EMBED, "tokens", b.weight("token_embd.weight", (hp.vocabulary, hp.width)))
     x = b.scaled("embd_scaled", x, variant.embedding_scale)
+    if variant.positions:
+        table = b.weight("position_embd.weight", (hp.context or b.context, hp.width))
+        x = b.node("embd_placed", Op.ADD, x, b.node("places", Op.EMBED, "positions", table))
     for layer in range(hp.layers):
         b.layer = layer
         x = _layer(b, variant, x)

@@ -8,7 +8,7 @@ from forge.models.variant import Variant
 
 
 def feed_forward(b: GraphBuilder, variant: Variant, x: str) -> str:
-    """Gate and up, their gated product, down; or a mixture of such experts."""
+    """Up, a gate where there is one, down; or a mixture of experts."""
     if variant.experts is not None:
         return mixture(b, variant.experts, x)
     hp, p = b.hp, f"blk.{b.layer}"
@@ -17,8 +17,9 @@ def feed_forward(b: GraphBuilder, variant: Variant, x: str) -> str:
         both = (2 * size, hp.width)
         gate = b.linear("ffn_gate", x, f"{p}.ffn_up", both, (0, size))
         up = b.linear("ffn_up", x, f"{p}.ffn_up", both, (size, 2 * size))
+        inputs = [gate, up]
     else:
-        gate = b.linear("ffn_gate", x, f"{p}.ffn_gate", (size, hp.width))
-        up = b.linear("ffn_up", x, f"{p}.ffn_up", (size, hp.width))
-    hidden = b.node("ffn_act", variant.gated, gate, up)
+        names = ("ffn_up",) if variant.gate == "none" else ("ffn_gate", "ffn_up")
+        inputs = [b.linear(name, x, f"{p}.{name}", (size, hp.width)) for name in names]
+    hidden = b.node("ffn_act", variant.gated, *inputs)
     return b.linear("ffn_down", hidden, f"{p}.ffn_down", (hp.width, size))

@@ -134,8 +134,11 @@ class Hyperparameters:
 
     @cached_property
     def context(self) -> int | None:
-        """context_length: what the model was trained for."""
-        return self.count("context_length")
+        """context_length: what the model was trained for; learned positions tell it as well."""
+        stated, places = self.count("context_length"), "position_embd.weight"
+        if places not in self.file.tensors:
+            return stated
+        return self.agreed("context_length", stated, self._rows(places), places)
 
     def per_layer(self, key: str, layer: int) -> int | None:
         """An integer that may be one for all layers or an array with one a layer."""
@@ -215,7 +218,7 @@ class Hyperparameters:
             )
         return value
 
-    def norm_epsilon(self, key: str = "attention.layer_norm_rms_epsilon") -> float:
+    def norm_epsilon(self, key: str) -> float:
         """What keeps a norm from dividing by 0; no shape tells it."""
         value = self.number(key)
         if value is None:

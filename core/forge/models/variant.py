@@ -36,6 +36,8 @@ class Variant:
     """The tensor of the norm before the feed-forward network."""
     qk_norm: str = ""
     """q and k are normalised: each "head" by itself, or a whole "row"."""
+    positions: bool = False
+    """Each position has an embedding that is added to its token's."""
     rope_style: str = "norm"
     rotations: tuple[Rotation | None, ...] | None = None
     """One a layer, None for a layer without positions; without it the metadata's for all."""
@@ -49,7 +51,8 @@ class Variant:
     """Each head has a score that carries no value."""
     gated: Op = Op.SILU_MUL
     gate: str = "own"
-    """Where the feed-forward's gate is: in a tensor of its "own", or "above" up in one tensor."""
+    """Where the feed-forward's gate is: in a tensor of its "own", "above" up in one, or there is
+    "none"."""
     experts: Experts | None = None
     """What is in the place of the feed-forward network."""
     embedding_scale: float = 1.0

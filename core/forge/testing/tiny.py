@@ -21,8 +21,8 @@ from forge.testing.tiny_shape import RopeScaling, TinyShape, checked_parts, fami
 from forge.testing.tiny_vocabulary import TinyVocabulary
 from forge.testing.tiny_weights import tiny_weights
 
-EXACT = (".bias", ".ffn_gate_inp.weight")
-"""What llama.cpp's quantiser leaves as it is: vectors, and what chooses among experts."""
+EXACT = (".bias", ".ffn_gate_inp.weight", "position_embd.weight")
+"""What llama.cpp's quantiser leaves as it is: vectors, positions, what chooses among experts."""
 
 LONG_ATTENTION = 1.19
 """Phi 3's, for a context of 32 times its training's."""
@@ -127,10 +127,14 @@ def _add_hyperparameters(writer: gguf.GGUFWriter, shape: TinyShape) -> None:
     writer.add_feed_forward_length(shape.ffn)
     writer.add_head_count(shape.heads)
     writer.add_head_count_kv(shape.kv_heads)
-    writer.add_layer_norm_rms_eps(shape.family.norm_epsilon)
+    epsilon = shape.family.norm_epsilon
+    (writer.add_layer_norm_eps if shape.family.layer_norm else writer.add_layer_norm_rms_eps)(
+        epsilon
+    )
     if shape.architecture == "llama":
         writer.add_rope_dimension_count(shape.head_size)
-    writer.add_rope_freq_base(shape.rope_base)
+    if not shape.family.positions:
+        writer.add_rope_freq_base(shape.rope_base)
     writer.add_vocab_size(shape.vocabulary)
     for key, value in shape.metadata.items():
         name, kind = f"{shape.architecture}.{key}", gguf.GGUFValueType.get_type(value)

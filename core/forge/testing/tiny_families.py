@@ -36,7 +36,11 @@ class Family:
     fused: bool = False
     """Whether q, k and v are one tensor."""
     gate: str = "own"
-    """Where the gate is: a tensor of its "own", or "above" up in one."""
+    """Where the gate is: a tensor of its "own", "above" up in one, or there is "none"."""
+    layer_norm: bool = False
+    """Norms take the mean away, and have biases."""
+    positions: bool = False
+    """Whether positions have embeddings, and nothing is turned."""
     square: bool = False
     """Heads times head size must be the width."""
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -44,6 +48,7 @@ class Family:
 
 
 _EXPERTS = {"expert_feed_forward_length": 96}
+_LINEAR = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_up", "ffn_down")
 _GRANITE = {
     "logit_scale": 0.8,
     "embedding_scale": 1.5,
@@ -95,5 +100,19 @@ FAMILIES: Mapping[str, Family] = {
         experts=5,
         shared_expert="plain",
         metadata={**_GRANITE, "expert_shared_feed_forward_length": 160},
+    ),
+    "smollm3": Family(layers=4),
+    "starcoder2": Family(
+        norm_epsilon=1e-5, layer_norm=True, biases=_LINEAR, gate="none", square=True
+    ),
+    "gpt2": Family(
+        norm_epsilon=1e-5,
+        layer_norm=True,
+        biases=("attn_qkv", *_LINEAR),
+        gate="none",
+        square=True,
+        fused=True,
+        positions=True,
+        tied=True,
     ),
 }

@@ -55,6 +55,8 @@ class _Draw:
         """The weight of a norm, not all ones."""
         size = self.shape.width if size is None else size
         yield self.vector(f"{name}.weight", size, mean=mean, std=0.2 * mean)
+        if self.shape.family.layer_norm:
+            yield self.vector(f"{name}.bias", size, std=0.1)
 
     def linear(
         self, name: str, rows: int, columns: int, gain: float = OTHER
@@ -85,6 +87,8 @@ def tiny_weights(shape: TinyShape, random: np.random.Generator) -> Iterator[Tiny
         for name, most in (("long", shape.rope_scaling.factor), ("short", 1.5)):
             factors = np.linspace(1.0, most, pairs, dtype=np.float32)
             yield TinyTensor(f"rope_factors_{name}.weight", factors, 0.0)
+    if family.positions:
+        yield draw.matrix("position_embd", shape.context, shape.width, gain=gain)
     for layer in range(shape.layers):
         yield from _attention(draw, f"blk.{layer}")
         yield from _feed_forward(draw, f"blk.{layer}")

@@ -353,3 +353,22 @@ def test_granite_needs_what_divides_its_logits(edit: Edit) -> None:
     for value in (None, 0.0):
         path = edit("granite", {"{a}.logit_scale": value})
         refused(path, "granite.logit_scale is missing")
+
+
+@pytest.mark.parametrize("architecture", ["starcoder2", "gpt2"])
+def test_layer_norms_need_their_epsilon_and_biases(architecture: str, edit: Edit) -> None:
+    key = "attention.layer_norm_epsilon"
+    refused(edit(architecture, {f"{{a}}.{key}": None}), f"{architecture}.{key} is missing")
+    for value in (-1.0, float("nan"), 1.0):
+        refused(edit(architecture, {f"{{a}}.{key}": value}), f"{architecture}.{key} is {value}")
+    for tensor in ("blk.1.attn_norm.bias", "output_norm.bias"):
+        refused(edit(architecture, {}, {tensor: None}), f"tensor {tensor} is missing")
+
+
+def test_learned_positions_are_as_many_as_the_context(edit: Edit) -> None:
+    tensor = "position_embd.weight"
+    opened(edit("gpt2", {"{a}.context_length": None}))
+    refused(edit("gpt2", {"{a}.context_length": 7}), f"gpt2.context_length is 7, but {tensor} says")
+    refused(edit("gpt2", {}, {tensor: None}), f"tensor {tensor} is missing")
+    wrong = {tensor: np.ones((512, 63), np.float32)}
+    refused(edit("gpt2", {}, wrong), f"tensor {tensor} has shape [512, 63]")

@@ -92,6 +92,9 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "granite": ("granite", {"seed": 26}),
     "granitemoe": ("granitemoe", {"seed": 27}),
+    "smollm3": ("smollm3", {"seed": 28}),
+    "starcoder2": ("starcoder2", {"seed": 39}),
+    "gpt2": ("gpt2", {"seed": 33}),
     "phi3-long": ("phi3", {"seed": 21, "rope_scaling": LONGROPE}),
 }
 YARN = {"type": "yarn", "factor": 4.0, "original_context": 64}
@@ -145,6 +148,11 @@ MORE: list[tuple[str, dict[str, Any]]] = [
     ("granite", {"rope_scaling": {**LONGROPE, "type": "llama3"}, "tied": True}),
     ("granitemoe", {"metadata": {"expert_shared_feed_forward_length": 0}}),
     ("granitemoe", {"metadata": {"rope.scaling.finetuned": False}}),
+    ("smollm3", {"layers": 8, "tied": True, "rope_base": 5e6, "quant": "q8_0"}),
+    ("starcoder2", {"heads": 8, "kv_heads": 2, "tied": True}),
+    ("starcoder2", {"quant": "q4_0", "rope_scaling": YARN}),
+    ("gpt2", {"heads": 8, "kv_heads": 8, "tied": False}),
+    ("gpt2", {"quant": "q8_0", "context": 300}),
     ("phi3", {"rope_scaling": {**LONGROPE, "original_context": 4096}}),
     ("phi3", {"metadata": {"attention.sliding_window": 5}, "kv_heads": 4, "tied": True}),
     ("phi3", {"metadata": {"rope.dimension_count": 12}, "quant": "q4_0"}),

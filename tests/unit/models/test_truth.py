@@ -145,6 +145,37 @@ def norm_by_head(graph: Graph) -> Graph:
     return replace(graph, weights=weights)
 
 
+def turned_everywhere(graph: Graph) -> Graph:
+    """The layers without positions turn like the first one."""
+    ropes = {e: n for e in "qk" for n in graph.nodes if n.name == f"blk.0.{e}_rope"}
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        changed = node
+        if node.op is Op.ATTENTION and "rope" not in node.inputs[0]:
+            names = []
+            for rope, given in zip(ropes.values(), node.inputs[:2], strict=True):
+                inputs = (given, "positions")
+                nodes.append(replace(rope, name=f"{given}_rope", inputs=inputs, layer=node.layer))
+                names.append(f"{given}_rope")
+            changed = replace(node, inputs=(*names, *node.inputs[2:]))
+        nodes.append(changed)
+    return replace(graph, nodes=tuple(nodes))
+
+
+def rms_for_layer_norm(graph: Graph) -> Graph:
+    """The mean stays; the bias as well."""
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        if node.op is not Op.LAYER_NORM:
+            nodes.append(node)
+            continue
+        x, weight, bias = node.inputs
+        inner = f"{node.name}_inner"
+        nodes.append(replace(node, name=inner, op=Op.RMS_NORM, inputs=(x, weight)))
+        nodes.append(Node(node.name, Op.ADD, (inner, bias), {}, node.layer))
+    return replace(graph, nodes=tuple(nodes))
+
+
 def rows_of_another(one: str, other: str) -> Callable[[Graph], Graph]:
     """The rows of one projection where the other's should be, as many as there are of both."""
 
@@ -206,6 +237,7 @@ GEMMA = ["gemma", "gemma2", "gemma3"]
 WINDOWED = ["gemma2", "gemma3", "gpt-oss", "olmo3"]
 POST = ["gemma2", "gemma3", "olmo2"]
 GRANITE = ["granite", "granitemoe"]
+PLAIN = ["starcoder2", "gpt2"]
 MIXED = ["qwen3moe", "qwen2moe", "mixtral"]
 BUGS: dict[str, tuple[Callable[[Graph], Graph], Sequence[str]]] = {
     "no rope": (on(Op.ROPE, frequencies(lambda f: 0 * f)), ANY),
@@ -253,6 +285,14 @@ BUGS: dict[str, tuple[Callable[[Graph], Graph], Sequence[str]]] = {
     "an unscaled embedding": (on(Op.SCALE, passed_on, "embd_scaled"), GRANITE),
     "scores by the head's size": (on(Op.ATTENTION, attrs(scale=0.25)), GRANITE),
     "nothing beside the experts": (on(Op.ADD, passed_on, "ffn_out"), ["granitemoe"]),
+    "positions in every layer": (turned_everywhere, ["smollm3"]),
+    "an rms norm": (rms_for_layer_norm, PLAIN),
+    "norms without biases": (on(Op.LAYER_NORM, without(1)), PLAIN),
+    "silu for the plain gelu": (on(Op.GELU_MUL, lambda n: replace(n, op=Op.SILU_MUL)), PLAIN),
+    "no bias of up": (on(Op.ADD, passed_on, "ffn_up"), PLAIN),
+    "no bias of down": (on(Op.ADD, passed_on, "ffn_down"), PLAIN),
+    "no bias of fused q": (on(Op.ADD, passed_on, ".q"), PLAIN),
+    "no learned positions": (on(Op.ADD, passed_on, "embd_placed"), ["gpt2"]),
     "uncapped scores": (on(Op.ATTENTION, attrs(softcap=0.0)), ["gemma2"]),
     "uncapped logits": (on(Op.SOFTCAP, passed_on), ["gemma2"]),
     "one expert too few": (on(Op.EXPERTS, attrs(used=1), "ffn_experts"), MIXED),

@@ -8,7 +8,15 @@ from collections.abc import Iterator, Mapping
 from forge.gguf import tensor_type
 from forge.graph import Attr, Op
 from forge.testing.blocks import WEIGHT_TYPES
-from forge.testing.cases.case import TOKEN_IDS, OpCase, Step, WeightData, activations
+from forge.testing.cases.case import (
+    POSITIONS,
+    TOKEN_IDS,
+    OpCase,
+    Operand,
+    Step,
+    WeightData,
+    activations,
+)
 
 SHAPES = (
     (1, 1, 0),
@@ -74,6 +82,9 @@ def embed() -> Iterator[OpCase]:
                 (Step(tokens), Step(1)),
                 quick=index == 0 and kind in COMMON,
             )
+    learned: dict[str, Operand] = {"positions": POSITIONS, "table": WeightData("f32", (33, 65))}
+    steps = (Step(17), Step(1, 17), Step(15, 18))
+    yield OpCase(Op.EMBED, "f32", "positions", learned, steps, quick=True)
 
 
 def experts() -> Iterator[OpCase]:
@@ -90,29 +101,47 @@ def experts() -> Iterator[OpCase]:
         ("factor", {"factor": 2.5}),
     )
     for name, attrs in ways:
-        yield _experts("f32", name, 9, 4, 2, quick=True, **attrs)
+        yield _experts("f32", name, 9, 4, 2, attrs, quick=True)
+    shared: dict[str, Attr] = {"gating": "sigmoid", "normalize": False}
+    yield _experts("f32", "shared", 9, 1, 1, shared, quick=True)
+    clamped: dict[str, Attr] = {"activation": "swiglu_oai", "gating": "softmax_selected"}
+    for kind in ("f32", "mxfp4"):
+        yield _experts(kind, "biased", 9, 4, 2, quick=True, biased=True)
+        yield _experts(kind, "clamped", 9, 4, 2, clamped, quick=True, biased=True, loud=4.0)
     yield _experts("f32", "one", 9, 4, 1)
     yield _experts("f32", "all", 9, 4, 4)
 
 
 def _experts(
-    kind: str, label: str, tokens: int, count: int, used: int, *, quick: bool = False, **attrs: Attr
+    kind: str,
+    label: str,
+    tokens: int,
+    count: int,
+    used: int,
+    attrs: Mapping[str, Attr] | None = None,
+    *,
+    quick: bool = False,
+    biased: bool = False,
+    loud: float = 1.0,
 ) -> OpCase:
     width, inner = widths(kind)[1], widths(kind)[2]
     if widths(kind)[0] > 32:  # keep the slow types small
         width, inner = widths(kind)[0], 2 * widths(kind)[0]
-    chosen: dict[str, Attr] = {"used": used, **attrs}
+    operands: dict[str, Operand] = {"x": activations(width), "scores": activations(count)}
+    chosen: dict[str, Attr] = {"used": used, **(attrs or {})}
+    shapes = {"gate": (inner, width), "up": (inner, width), "down": (width, inner)}
+    operands |= {
+        name: WeightData(kind, (count, *shape), loud * _gain(shape[1]))
+        for name, shape in shapes.items()
+    }
+    biases = {
+        f"{name}_bias": WeightData("f32", (count, shape[0])) for name, shape in shapes.items()
+    }
     return OpCase(
         Op.EXPERTS,
         kind,
         label or f"{count}of{used}",
-        {
-            "x": activations(width),
-            "scores": activations(count),
-            "gate": WeightData(kind, (count, inner, width), _gain(width)),
-            "up": WeightData(kind, (count, inner, width), _gain(width)),
-            "down": WeightData(kind, (count, width, inner), _gain(inner)),
-        },
+        operands | biases if biased else operands,
         (Step(tokens), Step(1)),
         chosen,
         quick=quick,

@@ -9,17 +9,19 @@ import numpy as np
 import pytest
 
 from forge.executable import Rows
-from forge.sampling import Sampler, SamplingParams
+from forge.sampling import SamplingParams
 from forge.testing.blocks import WEIGHT_TYPES
 from forge.testing.remote import RemoteBackend, RemoteExecutable
 from forge.testing.suite.models import (
     ARCHITECTURES,
+    EDGES,
     SPREAD,
-    Array,
     TinyModel,
     bound,
+    drawn_alike,
     least_agreement,
     prefill,
+    same,
 )
 from forge.testing.truth import agreement, divergence
 
@@ -36,8 +38,6 @@ PAIRS = [
 ]
 GREEDY = SamplingParams(temperature=0)
 DRAWN = SamplingParams(temperature=1.5, seed=11, top_k=0, top_p=1.0, min_p=0.0)
-EDGES = 2
-"""Of 24 tokens, those that rounding may move over the edge between two."""
 
 
 def long(value: int) -> object:
@@ -82,13 +82,6 @@ def executable(model: TinyModel, backend: RemoteBackend) -> Iterator[RemoteExecu
     yield made
     if backend.worker.alive:
         made.close()
-
-
-def same(found: Array, expected: Array, quant: str = "f16") -> None:
-    """Two ways to the same logits may differ by rounding and no more."""
-    worst = max(divergence(e[None], f[None]) for e, f in zip(expected, found, strict=True))
-    assert worst <= 10 * bound(quant), f"KL divergence {worst:.3g}"
-    assert divergence(expected, found) <= bound(quant)
 
 
 @pytest.mark.parametrize(
@@ -136,20 +129,24 @@ def test_only_the_rows_that_were_asked_for_come_back(
     model: TinyModel, executable: RemoteExecutable
 ) -> None:
     """none, last, and indices in any order; what is not asked for is computed all the same."""
-    tokens, count = model.tokens[:15], 15
+    begun, count = 6, min(15, executable.chunk)  # rows are counted from the run's first token
+    tokens = model.tokens[: begun + count]
     whole = prefill(executable, tokens)
+    some = [row for row in (14, 3, 3, 0) if row < count]
     asked: tuple[tuple[Rows, list[int]], ...] = (
         ("none", []),
-        ("last", [14]),
-        ([14, 3, 3, 0], [14, 3, 3, 0]),
+        ("last", [count - 1]),
+        (some, some),
     )
     for rows, wanted in asked:
         executable.keep(0)
-        (found,) = executable.run({"tokens": tokens}, range(count), rows).values()
+        prefill(executable, tokens[:begun])
+        now = range(begun, begun + count)
+        (found,) = executable.run({"tokens": tokens[begun:]}, now, rows).values()
         assert found.shape == (len(wanted), whole.shape[1])
         if wanted:
-            same(found, whole[wanted])
-        kept = executable.keep(count)
+            same(found, whole[begun:][wanted])
+        kept = executable.keep(len(tokens))
         following = prefill(executable, [*tokens[kept:], 7], start=kept)
         executable.keep(0)
         same(following[-1:], prefill(executable, [*tokens, 7])[-1:])
@@ -163,12 +160,12 @@ def test_two_stages_one_after_the_other_are_the_whole(
     whole = prefill(executable, model.tokens[:40])
     stages = [model.on(backend, stage) for stage in model.graph.split(layer)]
     (hidden_name,) = stages[0].graph.outputs
-    parts = []
-    for start in range(0, 40, 10):
-        positions = range(start, start + 10)
-        ids = {"tokens": model.tokens[start : start + 10]}
+    parts, step = [], min(10, *(stage.chunk for stage in stages))
+    for start in range(0, 40, step):
+        positions = range(start, min(start + step, 40))
+        ids = {"tokens": model.tokens[positions.start : positions.stop]}
         hidden = stages[0].run(ids, positions)[hidden_name]
-        assert hidden.shape[0] == 10
+        assert hidden.shape[0] == len(positions)
         (logits,) = stages[1].run({hidden_name: hidden}, positions).values()
         parts.append(logits)
     for stage in stages:
@@ -210,14 +207,11 @@ def test_decode_draws_what_the_sampler_draws_from_its_own_logits(
     """Also where it samples on the device or submits several tokens at once."""
     prompt, count = list(model.tokens[:20]), 24
     prefill(executable, prompt[:-1])
-    found, _ = executable.decode(prompt[-1], 19, count, params=params, history=prompt)
+    found = executable.decode(prompt[-1], 19, count, params=params, history=prompt).tokens
+    assert len(found) == count
     executable.keep(0)
     logits = prefill(executable, [*prompt, *found[:-1]])[19:]
-    sampler = Sampler(params, prompt)
-    equal = 0
-    for number, (row, token) in enumerate(zip(logits, found, strict=True)):
-        equal += token == sampler.sample(row, 20 + number)
-        sampler.accept(token)
+    equal = drawn_alike(params, prompt, found, logits, 20)
     assert equal >= count - EDGES, f"{equal} of {count} tokens are what the sampler draws"
 
 
@@ -225,14 +219,14 @@ def test_decode_may_be_left_at_any_token(model: TinyModel, executable: RemoteExe
     """The reader stops; `keep` undoes what was computed past it."""
     prompt = list(model.tokens[:20])
     prefill(executable, prompt[:-1])
-    whole, _ = executable.decode(prompt[-1], 19, 16, history=prompt)
+    whole = executable.decode(prompt[-1], 19, 16, history=prompt).tokens
     assert len(whole) == 16
     for take in (1, 5):
         kept = executable.keep(19)
         if kept < 19:
             prefill(executable, prompt[kept:19], start=kept)
-        part, _ = executable.decode(prompt[-1], 19, 16, history=prompt, take=take)
-        assert part == whole[:take]
+        part = executable.decode(prompt[-1], 19, 16, history=prompt, take=take)
+        assert part.tokens == whole[:take]
     kept = executable.keep(20 + 4)
     text = [*prompt, *whole]
     logits = prefill(executable, text[kept:30], start=kept)

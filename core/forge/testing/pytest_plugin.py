@@ -18,6 +18,14 @@ OPTIONS = (
 )
 
 
+def seconds(text: str) -> float:
+    """A length of time; ValueError has argparse say what is wrong."""
+    value = float(text)
+    if not 0 < value < 1e6:
+        raise ValueError(text)
+    return value
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Name the options."""
     group = parser.getgroup("forge", "conformance suite for forge backends")
@@ -27,7 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--forge-timeout",
         metavar="SECONDS",
-        type=float,
+        type=seconds,
         default=60.0,
         help="how long the backend may work without finishing anything (60)",
     )

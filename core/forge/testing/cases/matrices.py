@@ -37,6 +37,12 @@ COMMON = ("f32", "f16", "q4_0", "q4_1", "q8_0", "q4_k", "q6_k")
 """Of these the quick subset has several shapes, of the others one."""
 
 
+CROWD = 1031
+"""Tokens: as many as a run takes, and then some, for tiles along them that few never fill."""
+TALL = 65555
+"""Rows of a vocabulary, which no grid of 65535 workgroups holds one by one."""
+
+
 def widths(kind: str) -> tuple[int, int, int, int]:
     """Columns of a weight: the least, two that are odd in blocks, and many."""
     block = tensor_type(kind).block_size
@@ -67,6 +73,21 @@ def matmul() -> Iterator[OpCase]:
                 (Step(tokens),) * repeats,
                 quick=index == 1 or (kind in COMMON and index in (0, 2)),
             )
+        if kind in COMMON:
+            few = tuple(map(Step, range(1, 17)))  # kernels for two, four or eight tokens
+            yield _matmul(kind, "growing", 19, few)
+            yield _matmul(kind, "crowd", 19, (Step(CROWD),), quick=True)
+        if tensor_type(kind).block_size <= 32 and kind in COMMON:
+            yield _matmul(kind, "tall", TALL, (Step(1), Step(3)))
+
+
+def _matmul(
+    kind: str, label: str, rows: int, steps: tuple[Step, ...], *, quick: bool = False
+) -> OpCase:
+    columns = math.lcm(32, tensor_type(kind).block_size)
+    weight = WeightData(kind, (rows, columns), _gain(columns))
+    operands: dict[str, Operand] = {"x": activations(columns), "weight": weight}
+    return OpCase(Op.MATMUL, kind, label, operands, steps, quick=quick)
 
 
 def embed() -> Iterator[OpCase]:
@@ -110,6 +131,22 @@ def experts() -> Iterator[OpCase]:
         yield _experts(kind, "clamped", 9, 4, 2, clamped, quick=True, biased=True, loud=4.0)
     yield _experts("f32", "one", 9, 4, 1)
     yield _experts("f32", "all", 9, 4, 4)
+    for kind in ("f32", "q8_0"):
+        yield _small_experts(kind, "128of8", Step(9), 128, 8)
+        yield _small_experts(kind, "crowd", Step(CROWD), 8, 2)
+
+
+def _small_experts(kind: str, label: str, step: Step, count: int, used: int) -> OpCase:
+    """Many of them, or many tokens: the matrices are the least of the type."""
+    width, inner = 32, 64
+    operands: dict[str, Operand] = {
+        "x": activations(width),
+        "scores": activations(count),
+        "gate": WeightData(kind, (count, inner, width), _gain(width)),
+        "up": WeightData(kind, (count, inner, width), _gain(width)),
+        "down": WeightData(kind, (count, width, inner), _gain(inner)),
+    }
+    return OpCase(Op.EXPERTS, kind, label, operands, (step,), {"used": used})
 
 
 def _experts(

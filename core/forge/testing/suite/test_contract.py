@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from forge.errors import BackendUnavailable
+from forge.gguf import open_gguf
+from forge.models import build_graph
 from forge.plugins import Plugins
 from forge.spec import BackendSpec
 from forge.testing import capabilities, listing
@@ -21,15 +23,9 @@ from forge.testing.cases import op_cases
 from forge.testing.remote import RemoteBackend
 from forge.testing.remote.backend import ForeignError, Worker
 from forge.testing.suite.conftest import TABLE
-from forge.testing.suite.models import Array, TinyModel, prefill
+from forge.testing.suite.models import CONTEXT, Array, TinyModel, prefill
 
 KINDS = ("cpu", "integrated", "discrete", "software")
-
-
-@pytest.fixture(scope="session")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
-    """The model that every backend runs."""
-    return TinyModel.make(tmp_path_factory.mktemp("llama"), "llama", "f16")
 
 
 @pytest.fixture
@@ -89,17 +85,23 @@ def test_its_memory_adds_up(backend: RemoteBackend, llama: TinyModel) -> None:
     graph = backend.converted(llama.graph)[0]
     needed = backend.required(graph)
     assert needed >= sum(w.bytes for w in graph.distinct_weights()) // 2
+    with open_gguf(llama.path) as file:
+        shorter = backend.converted(build_graph(file, context=CONTEXT // 2))[0]
+    assert backend.required(shorter) <= needed
     if total:
         assert needed <= total
 
 
 def test_it_answers_for_every_node_and_the_same_each_time(
-    backend: RemoteBackend, request: pytest.FixtureRequest
+    backend: RemoteBackend, llama: TinyModel, request: pytest.FixtureRequest
 ) -> None:
     """The table of ops and weight types; nothing less than --forge-require asks for."""
     cases = list(chain.from_iterable(op_cases().values()))
     table = capabilities.measure(backend, cases)
     request.config.stash[TABLE] = table
+    ops = {node.op for node in llama.graph.nodes}
+    alone = {op for op, _ in (key for key, found in table.items() if found != "unsupported")}
+    assert ops <= alone, f"no by itself, yes in a model: {ops - alone}"
     assert (
         capabilities.measure(backend, cases[::7]).items()
         <= {
@@ -166,9 +168,9 @@ def test_closing_in_the_middle_of_decoding_is_allowed(fresh: Worker, llama: Tiny
     backend = RemoteBackend(fresh)
     executable = llama.on(backend)
     prefill(executable, llama.tokens[:9])
-    tokens, ending = executable.decode(llama.tokens[9], 9, 8, take=3, close_first=True)
-    assert len(tokens) == 3
-    assert ending in ("raised", "stopped")
+    begun = executable.decode(llama.tokens[9], 9, 8, take=3, close_first=True)
+    assert len(begun.tokens) == 3
+    assert begun.ending in ("raised", "stopped")
     another = llama.on(backend)
     assert np.isfinite(prefill(another, llama.tokens[:9])).all()
 
@@ -194,6 +196,16 @@ def test_two_of_them_in_one_process_do_not_disturb_each_other(
     other.keep(0)
     np.testing.assert_array_equal(prefill(other, texts[1]), alone[1])
     other.close()
+
+
+def test_its_process_ends_by_itself_when_all_is_closed(fresh: Worker, llama: TinyModel) -> None:
+    """A thread or an exit handler that waits for a driver makes each command wait; no crash."""
+    backend = RemoteBackend(fresh)
+    executable = llama.on(backend)
+    prefill(executable, llama.tokens[:3])
+    executable.close()
+    backend.close()
+    assert fresh.ends() == (os.CLD_EXITED, 0)
 
 
 def test_two_processes_have_it_open_at_the_same_time(

@@ -16,22 +16,24 @@ from forge.graph import Graph
 from forge.models import ARCHITECTURES, build_graph
 from forge.testing.remote import RemoteBackend, RemoteExecutable
 from forge.testing.tiny import write_tiny
+from forge.testing.tiny_families import FAMILIES
 from forge.testing.truth import Truth
 
 Array = NDArray[Any]
 
 FLOATS = ("f32", "f16", "bf16")
 SPREAD = ("f32", "bf16", "q4_0", "q8_0", "q4_k", "q6_k")
+"""Besides F16, what the kinds are tried with."""
+FEW = ("q8_0", "q4_k")
 """Besides F16, what every architecture is tried with."""
+KINDS = ("llama", "qwen3", "gemma2", "qwen2moe", "gpt-oss", "gpt2")
+"""Architectures that have between them all there is: norms of heads, windows and caps, experts of
+each kind, sinks, layer norms and learned positions. The others mix the same parts."""
 CONTEXT = 96
-SIZES: dict[str, Any] = {
-    "width": 256,
-    "ffn": 512,
-    "layers": 2,
-    "vocabulary": 320,
-    "context": CONTEXT,
-}
+SIZES: dict[str, Any] = {"width": 256, "ffn": 512, "vocabulary": 320, "context": CONTEXT}
 """Rows of a whole block of every type, and no more."""
+INNER = {"expert_feed_forward_length": 256, "expert_shared_feed_forward_length": 512}
+"""The same for experts, where an architecture has a word for their size."""
 
 DIVERGENCE = {"f32": 1e-4, "f16": 1e-4, "bf16": 1e-3}
 """KL(truth ‖ backend) in nats, mean over positions: half precision in products and the cache."""
@@ -65,7 +67,9 @@ class TinyModel:
     def make(cls, folder: Path, architecture: str, quant: str) -> TinyModel:
         """Write it, and compute the truth."""
         path = folder / f"{architecture}-{quant}.gguf"
-        write_tiny(path, architecture, quant=quant, embedding_quant="f16", **SIZES)
+        inner = {key: INNER[key] for key in FAMILIES[architecture].metadata if key in INNER}
+        sizes = {**SIZES, "metadata": inner}
+        write_tiny(path, architecture, quant=quant, embedding_quant="f16", **sizes)
         random = np.random.default_rng(1)
         tokens = tuple(int(t) for t in random.integers(0, SIZES["vocabulary"], CONTEXT))
         with open_gguf(path) as file:
@@ -102,4 +106,4 @@ def prefill(
     return np.concatenate(parts)
 
 
-__all__ = ["ARCHITECTURES", "FLOATS", "SPREAD", "TinyModel", "bound", "prefill"]
+__all__ = ["ARCHITECTURES", "FEW", "FLOATS", "KINDS", "SPREAD", "TinyModel", "bound", "prefill"]

@@ -14,6 +14,8 @@ from forge.testing.blocks import WEIGHT_TYPES
 from forge.testing.remote import RemoteBackend, RemoteExecutable
 from forge.testing.suite.models import (
     ARCHITECTURES,
+    FEW,
+    KINDS,
     SPREAD,
     Array,
     TinyModel,
@@ -31,7 +33,7 @@ LEAST = ("llama", "f16")
 PAIRS = [
     LEAST,
     *((architecture, "f16") for architecture in ARCHITECTURES if architecture != LEAST[0]),
-    *((architecture, quant) for architecture in ARCHITECTURES for quant in SPREAD),
+    *((a, quant) for a in ARCHITECTURES for quant in (SPREAD if a in KINDS else FEW)),
     *((LEAST[0], quant) for quant in WEIGHT_TYPES if quant not in (*SPREAD, "f16")),
 ]
 GREEDY = SamplingParams(temperature=0)
@@ -64,9 +66,9 @@ def taken(model: TinyModel, backend: RemoteBackend) -> TinyModel:
     return model
 
 
-@pytest.fixture(params=ARCHITECTURES)
+@pytest.fixture(params=KINDS)
 def model(request: pytest.FixtureRequest, tiny: Make, backend: RemoteBackend) -> TinyModel:
-    """An architecture in F16."""
+    """An architecture in F16: one of each kind, or what a test asks for."""
     return taken(tiny(request.param, "f16"), backend)
 
 
@@ -108,6 +110,7 @@ def test_logits_are_those_of_the_model(
     assert agreement(model.logits, found) >= least_agreement(quant)
 
 
+@pytest.mark.parametrize("model", ARCHITECTURES, indirect=True)
 def test_a_prompt_at_once_is_the_same_as_token_by_token(
     model: TinyModel, executable: RemoteExecutable
 ) -> None:
@@ -150,7 +153,11 @@ def test_only_the_rows_that_were_asked_for_come_back(
         same(following[-1:], prefill(executable, [*tokens, 7])[-1:])
 
 
-@pytest.mark.parametrize("layer", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("model", "layer"),
+    [(a, layer) for a in ARCHITECTURES for layer in ((0, 1, 2) if a in KINDS else (1,))],
+    indirect=["model"],
+)
 def test_two_stages_one_after_the_other_are_the_whole(
     layer: int, model: TinyModel, backend: RemoteBackend, executable: RemoteExecutable
 ) -> None:
@@ -171,7 +178,11 @@ def test_two_stages_one_after_the_other_are_the_whole(
     same(np.concatenate(parts), whole)
 
 
-@pytest.mark.parametrize("count", [0, 1, 17, 32, 39])
+@pytest.mark.parametrize(
+    ("model", "count"),
+    [(a, count) for a in ARCHITECTURES for count in ((0, 1, 17, 32, 39) if a in KINDS else (17,))],
+    indirect=["model"],
+)
 def test_a_prefix_that_was_kept_is_the_same_as_a_fresh_one(
     count: int, model: TinyModel, executable: RemoteExecutable
 ) -> None:

@@ -5,11 +5,12 @@ pytest --pyargs forge.testing.suite --forge-backend NAME
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
 
-if TYPE_CHECKING:
-    import pytest
+import pytest
 
+ENVIRONMENT = pytest.StashKey[dict[str, str]]()
+"""The environment before any plugin of forge's was imported."""
 OPTIONS = (
     ("--forge-backend", "NAME", "the backend under test: a name, or package.module:Class"),
     ("--forge-xfails", "FILE", "tests that are known to fail, a pattern and a reason a line"),
@@ -42,5 +43,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the marks."""
+    """Name the marks; remember the environment."""
+    config.stash[ENVIRONMENT] = dict(os.environ)
     config.addinivalue_line("markers", "forge_long: left out by --forge-quick")

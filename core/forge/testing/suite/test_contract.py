@@ -20,6 +20,7 @@ from forge.plugins import Plugins
 from forge.spec import BackendSpec
 from forge.testing import capabilities, listing
 from forge.testing.cases import op_cases
+from forge.testing.pytest_plugin import ENVIRONMENT
 from forge.testing.remote import RemoteBackend
 from forge.testing.remote.backend import ForeignError, Worker
 from forge.testing.suite.conftest import TABLE
@@ -37,19 +38,24 @@ def second(backend: RemoteBackend) -> Iterator[RemoteBackend]:
         other.close()
 
 
-def test_listing_it_loads_no_driver_and_opens_no_device(spec: BackendSpec) -> None:
+def test_listing_it_loads_no_driver_and_opens_no_device(
+    spec: BackendSpec, request: pytest.FixtureRequest
+) -> None:
     """The host process imports plugins to list them, and must survive any driver."""
     if not any(spec in plugin.backends for plugin in Plugins().plugins):
         pytest.skip(f"{spec.factory} is not installed as a plugin")
+    untouched = request.config.stash[ENVIRONMENT]
     done = subprocess.run(
         [sys.executable, "-P", listing.__file__, spec.name],
+        cwd=request.config.invocation_params.dir,
+        env={**untouched, "FORGE_PLUGINS": os.environ["FORGE_PLUGINS"]},
         capture_output=True,
         text=True,
         timeout=50,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert not done.stdout, f"listing touched: {done.stdout}"
+    assert not done.stdout, f"what listing did:\n{done.stdout}"
 
 
 def test_it_says_what_it_runs_on(backend: RemoteBackend) -> None:

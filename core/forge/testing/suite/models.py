@@ -17,6 +17,7 @@ from forge.models import ARCHITECTURES, build_graph
 from forge.sampling import Sampler, SamplingParams
 from forge.testing.remote import RemoteBackend, RemoteExecutable
 from forge.testing.tiny import write_tiny
+from forge.testing.tiny_families import FAMILIES
 from forge.testing.truth import Truth, divergence
 
 Array = NDArray[Any]
@@ -37,6 +38,8 @@ SIZES: dict[str, Any] = {
     "context": CONTEXT,
 }
 """Rows of a whole block of every type, and no more."""
+EXPERTS = ("expert_feed_forward_length", "expert_shared_feed_forward_length")
+"""Of experts as well."""
 
 DIVERGENCE = {"f32": 1e-4, "f16": 1e-4, "bf16": 1e-3}
 """KL(truth ‖ backend) in nats, mean over positions: half precision in products and the cache."""
@@ -70,7 +73,10 @@ class TinyModel:
     def make(cls, folder: Path, architecture: str, quant: str) -> TinyModel:
         """Write it, and compute the truth."""
         path = folder / f"{architecture}-{quant}.gguf"
-        write_tiny(path, architecture, quant=quant, embedding_quant="f16", **SIZES)
+        metadata = {key: 256 for key in EXPERTS if key in FAMILIES[architecture].metadata}
+        write_tiny(
+            path, architecture, quant=quant, embedding_quant="f16", metadata=metadata, **SIZES
+        )
         random = np.random.default_rng(1)
         tokens = tuple(int(t) for t in random.integers(0, SIZES["vocabulary"], CONTEXT))
         with open_gguf(path) as file:

@@ -87,7 +87,7 @@ def taken(model: TinyModel, backend: RemoteBackend) -> TinyModel:
     ]
 )
 def model(request: pytest.FixtureRequest, tiny: Make, backend: RemoteBackend) -> TinyModel:
-    """An architecture in F16."""
+    """An architecture in F16: one of each kind, or what a test asks for."""
     return taken(tiny(request.param, "f16"), backend)
 
 
@@ -122,6 +122,7 @@ def test_logits_are_those_of_the_model(
     assert agreement(model.logits, found) >= least_agreement(quant)
 
 
+@pytest.mark.parametrize("model", ARCHITECTURES, indirect=True)
 def test_a_prompt_at_once_is_the_same_as_token_by_token(
     model: TinyModel, executable: RemoteExecutable
 ) -> None:

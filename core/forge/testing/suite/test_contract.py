@@ -206,6 +206,7 @@ def test_two_of_them_in_one_process_do_not_disturb_each_other(
     other.close()
 
 
+@pytest.mark.skipif(not hasattr(os, "waitid"), reason="needs waitid(2)")
 def test_its_process_ends_by_itself_when_all_is_closed(fresh: Worker, llama: TinyModel) -> None:
     """A thread or an exit handler that waits for a driver makes each command wait; no crash."""
     backend = RemoteBackend(fresh)

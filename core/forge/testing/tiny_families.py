@@ -91,7 +91,7 @@ FAMILIES: Mapping[str, Family] = {
         sinks=True,
         ffn_norm="post_attention_norm",
         experts=5,
-        expert_gain=5.0,
+        expert_gain=3.0,
         metadata={**_EXPERTS, **_WINDOW},
     ),
     "olmo2": Family(pre_norm=False, post_norm=True, qk_norm="row", square=True),

@@ -20,6 +20,7 @@ from forge.testing.suite.models import (
     Array,
     TinyModel,
     bound,
+    distance,
     least_agreement,
     prefill,
 )
@@ -105,7 +106,7 @@ def test_logits_are_those_of_the_model(
     found = prefill(executable, model.tokens)
     executable.close()
     assert np.isfinite(found).all()
-    off = divergence(model.logits, found)
+    off = distance(model, found)
     assert off <= bound(quant), f"KL divergence {off:.3g}, bound {bound(quant):.3g}"
     assert agreement(model.logits, found) >= least_agreement(quant)
 

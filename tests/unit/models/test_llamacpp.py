@@ -203,6 +203,19 @@ def test_the_reference_equals_llama_cpp(
     assert (truth.argmax(axis=1) == logits.argmax(axis=1)).mean() >= 0.995
 
 
+def test_the_largest_gemma_2_measures_its_heads_by_the_width_they_share(
+    peer: Any,
+    tmp_path: Path,
+    load: Callable[..., Any],
+    evaluate: Callable[..., Array],
+    kl: Callable[[Array, Array], Array],
+) -> None:
+    shape = {"layers": 46, "width": 32, "heads": 2, "head_size": 24, "ffn": 32}
+    path, tokens = write_tiny(tmp_path / "m.gguf", "gemma2", **shape), drawn(0, 250, 64)
+    logits = evaluate(load(path, like_ggml=True), tokens)
+    assert kl(peer.logits(path, tokens, tmp_path), logits).mean() <= 1e-5  # many layers round
+
+
 @pytest.mark.parametrize(
     "metadata",
     [

@@ -38,7 +38,8 @@ class Executable(ABC):
 
         inputs: the graph's tokens i32 [T] or hidden state f32 [T, n], by name.
         positions, slots: i32 [T]; a token's place in its sequence, and its sequence. A sequence
-            comes in order, and goes on where it was or where `keep` cut it.
+            comes in order, and goes on where it was or where `keep` cut it. All arrays stay the
+            caller's: read them, and write to none.
         rows: which of the T rows of the outputs are wanted; "none" wants the state alone.
         Returns the outputs by name, owned by the caller: f32 [R, n], where "none" gives [0, n]; a
         stage that ends in a hidden state has no select_rows, and gives all of it as [T, n].

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-from mutants import Attention, Changed, backend
+from mutants import Attention, Changed, backend, int8
 
 from forge.backend import (
     Array,
@@ -46,6 +46,16 @@ class RareRace(Changed):
         if self.dice.random() < 0.02:
             truth[0, -1] = np.nextafter(truth[0, -1], np.float32(np.inf))
         return truth
+
+
+@backend
+class OneScale(Changed):
+    """Activations in int8 with one scale for all of a token."""
+
+    op = Op.MATMUL
+
+    def change(self, node: Node, arguments: list[Array], truth: Array) -> Array:
+        return reference.matmul(int8(arguments[0], arguments[0].shape[1]), arguments[1])
 
 
 @backend

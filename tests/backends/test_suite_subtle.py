@@ -17,6 +17,7 @@ HEEDS = "*heeds_everything*[[]"
 
 PLANTED = {
     "RareRace": (OPS, "often and softcap", ["*however_often[[]softcap--]"]),
+    "OneScale": (OPS, "matmul and outlier", ["*[[]matmul-q8_0-outlier]"]),
     "SecondTileOfTokens": (OPS, "matmul and crowd", ["*[[]matmul-q8_0-crowd]"]),
     "EightTokens": (OPS, "matmul and growing", ["*[[]matmul-f16-growing]"]),
     "GridOfRows": (OPS, "matmul and tall", ["*[[]matmul-q4_0-tall]"]),
@@ -54,17 +55,19 @@ def test_a_bug_that_small_tests_miss_fails_the_right_test(bug, run_suite):
 @pytest.mark.parametrize(
     ("shape", "module", "like"),
     [
-        ("OneAtATime", OPS, "numbers and (attention or select_rows)"),
+        ("OneAtATime", OPS, "numbers and (attention and (33 or slots or growing) or select_rows)"),
         ("ThreeAtATime", OPS, "attention and slots"),
         ("ThreeAtATime", MODELS, "llama"),
         ("ThreeAtATime", DECODING, ""),
         ("ThreeAtATime", SIDE, ""),
         ("ThousandsAtATime", OPS, "crowd or 1031x"),
+        ("Int8", OPS, "matmul and (outlier or crowd or growing)"),
         ("LlamaAlone", CONTRACT, ""),
         ("LlamaAlone", SIDE, ""),
     ],
 )
 def test_an_honest_backend_of_another_shape_passes(shape, module, like, run_suite):
-    run = run_suite(module, f"honest:{shape}", like, {}, QUICK)
+    name = f"{'mutants' if shape == 'Int8' else 'honest'}:{shape}"
+    run = run_suite(module, name, like, {}, *[QUICK] * (module != OPS))
     assert not run.failed(), run.text
     assert run.passed()

@@ -95,6 +95,8 @@ class OpCase:
     quick: bool = False
     spread: float = 1.0
     """Standard deviation of the activations."""
+    outlier: float = 0.0
+    """What one activation of each token is instead, as in real models; 0 for none."""
 
     @property
     def id(self) -> str:
@@ -154,7 +156,10 @@ class OpCase:
             ids[0], ids[-1] = 0, table.shape[0] - 1
             return ids
         width = int(spec.shape[1])
-        return random.standard_normal((tokens, width), np.float32) * np.float32(self.spread)
+        x = random.standard_normal((tokens, width), np.float32) * np.float32(self.spread)
+        if self.outlier:
+            x[:, width // 3] = self.outlier
+        return x
 
     def _random(self, what: str) -> np.random.Generator:
         return np.random.default_rng(zlib.crc32(f"{what} {self.op} {self.id}".encode()))

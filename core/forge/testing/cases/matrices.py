@@ -77,6 +77,10 @@ def matmul() -> Iterator[OpCase]:
             few = tuple(map(Step, range(1, 17)))  # kernels for two, four or eight tokens
             yield _matmul(kind, "growing", 19, few)
             yield _matmul(kind, "crowd", 19, (Step(CROWD),), quick=True)
+            wide = widths(kind)[3]  # one scale for all of a token would be that of the outlier
+            weight = WeightData(kind, (33, wide), _gain(wide))
+            operands: dict[str, Operand] = {"x": activations(wide), "weight": weight}
+            yield OpCase(Op.MATMUL, kind, "outlier", operands, (Step(3),), outlier=20.0)
         if tensor_type(kind).block_size <= 32 and kind in COMMON:
             yield _matmul(kind, "tall", TALL, (Step(1), Step(3)))
 

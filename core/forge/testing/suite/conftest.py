@@ -81,7 +81,6 @@ def pytest_terminal_summary(
         for line in capabilities.lines(table):
             terminalreporter.write_line(line)
         if path:
-            capabilities.write(table, Path(path))
             terminalreporter.write_line(f"written to {path}")
     elif path and exitstatus != pytest.ExitCode.USAGE_ERROR:
         terminalreporter.write_line(

@@ -105,6 +105,8 @@ def test_it_answers_for_every_node_and_the_same_each_time(
     cases = list(chain.from_iterable(op_cases().values()))
     table = capabilities.measure(backend, cases)
     request.config.stash[TABLE] = table
+    if report := request.config.getoption("--forge-report"):
+        capabilities.write(table, Path(report))
     ops = {node.op for node in llama.graph.nodes}
     alone = {op for op, _ in (key for key, found in table.items() if found != "unsupported")}
     assert ops <= alone, f"no by itself, yes in a model: {ops - alone}"

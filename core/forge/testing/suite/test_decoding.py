@@ -27,6 +27,8 @@ CHOICES = {
 tokens that were made come again: one that is not accepted does not."""
 SEEN = list(range(0, 320, 3))
 """Tokens before the prompt, which penalties see as well."""
+QUICK = ("cut", "frequency")
+LONG = pytest.mark.forge_long
 PROMPT = 20
 COUNT = 24
 
@@ -40,7 +42,9 @@ def executable(llama: TinyModel, backend: RemoteBackend) -> Iterator[RemoteExecu
         made.close()
 
 
-@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize(
+    "choice", [c if c in QUICK else pytest.param(c, marks=LONG) for c in CHOICES]
+)
 def test_decode_heeds_everything_that_a_person_can_choose(
     choice: str, llama: TinyModel, executable: RemoteExecutable
 ) -> None:
@@ -56,7 +60,7 @@ def test_decode_heeds_everything_that_a_person_can_choose(
     assert equal >= COUNT - EDGES, f"{equal} of {COUNT} tokens are what the sampler draws"
 
 
-@pytest.mark.parametrize("count", [1, 2, 7])
+@pytest.mark.parametrize("count", [7, pytest.param(1, marks=LONG), pytest.param(2, marks=LONG)])
 def test_decode_goes_to_the_last_place_of_the_context(
     count: int, llama: TinyModel, executable: RemoteExecutable
 ) -> None:

@@ -22,7 +22,7 @@ TILE = 256
 """Keys whose softmax is one; the tiles of a token are merged in order."""
 FEW = 8
 """Up to so many tokens of a run are split over their keys, more over the tokens."""
-BLOCK_ROWS = 48
+BLOCK_ROWS = 96
 """Rows (query heads of tokens) that share one pass over the keys in a long run."""
 HEADER = 16
 """Numbers of a row's record before the sums of its output."""
@@ -107,13 +107,12 @@ class Attention:
         return math.ceil(self.layout.padded / TILE)
 
     def scratch(self, threads: int) -> Array:
-        """Float32 [threads, n]: queries, scores, records and one unpacked tile of each thread."""
+        """Float32 [threads, n]: limits, queries, scores and records of each thread."""
         layout = self.layout
         group = self.heads // layout.heads
         rows = block_rows(group)
-        size = _up(rows, 8) * layout.key_size + rows * TILE
+        size = 4 * (rows + GROUP) + _up(rows, 8) * layout.key_size + rows * TILE
         size += 2 * rows * (HEADER + layout.value_width)
-        size += TILE * (layout.key_size + layout.value_width)
         return np.zeros((threads, _up(size, GROUP) + GROUP), np.float32)
 
     def partials(self) -> Array:

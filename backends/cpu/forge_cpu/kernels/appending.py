@@ -10,10 +10,27 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from forge_cpu.isa import Isa
-from forge_cpu.kernels.pointers import f32, i8, u16
+from forge_cpu.kernels.attention_parts import (
+    K_STRIDE,
+    KEYS,
+    KV_HEADS,
+    PADDED,
+    POSITIONS,
+    SIZE,
+    SLOTS,
+    V_STRIDE,
+    VALUE_SIZE,
+    VALUES,
+    K,
+    V,
+    sizes,
+    smaller,
+    up,
+)
+from forge_cpu.kernels.cells import widen
+from forge_cpu.kernels.pointers import f32, i8, i32, u16
 from forge_cpu.kernels.vectors import FLOAT, HALF, I16, I32
 from forge_cpu.kv import BLOCK, GROUP
-
 
 _NEAREST = np.float32(1.5 * 2**23)
 """Added and taken away again, it leaves the nearest integer."""
@@ -102,27 +119,29 @@ def appender(kind: str, isa: Isa) -> tuple[Any, Any]:
         values, codes = f32(source), i8(target)
         largest, odd = np.float32(0), np.float32(0)
         for column in range(start, stop):
-            largest = max(largest, abs(values[column]))
+            value = -values[column] if values[column] < 0 else values[column]
+            largest = value if value > largest else largest
             odd += values[column] * np.float32(0)
         bits = half(largest / np.float32(127) + odd)
         u16(scales)[scale_index] = bits
         scale = widened(bits)
         for column in range(start, stop):
             code = values[column] / scale if scale > 0 else np.float32(0)
-            code = min(max(code, np.float32(-127)), np.float32(127))
+            code = np.float32(127) if code > 127 else code
+            code = np.float32(-127) if code < -127 else code
             codes[column * step] = np.int8(code + _NEAREST - _NEAREST)
 
     @njit(inline="always")
     def key_of_codes(group, lane, size, source):
         scales = group + size * GROUP
         for start in range(0, size, BLOCK):
-            stop = min(size, start + BLOCK)
+            stop = smaller(size, start + BLOCK)
             block(source, start, stop, group + lane, GROUP, scales, start // BLOCK * GROUP + lane)
 
     @njit(inline="always")
     def value_of_codes(row, width, size, source):
         for start in range(0, width, BLOCK):
-            stop = min(size, start + BLOCK)
+            stop = smaller(size, start + BLOCK)
             block(source, start, stop, row, 1, row + width, start // BLOCK)
         for column in range(size, width):
             i8(row)[column] = 0
@@ -132,9 +151,36 @@ def appender(kind: str, isa: Isa) -> tuple[Any, Any]:
     return key_of_floats, value_of_floats
 
 
+def append_one(kind: str, isa: Isa) -> Any:
+    """A function that writes a token's key and value for one head to the cache."""
+    group_bytes, row_bytes = sizes(kind)
+    put_key, put_value = appender(kind, isa)
+
+    @njit(inline="always")
+    def append(args, token, head):
+        position, slot = i32(args[POSITIONS])[token], i32(args[SLOTS])[token]
+        size, value_size = args[SIZE], args[VALUE_SIZE]
+        width = up(value_size, GROUP)
+        index = slot * args[KV_HEADS] + head
+        group = index * (args[PADDED] // GROUP) + position // GROUP
+        put_key(
+            args[KEYS] + group * group_bytes(size),
+            position % GROUP,
+            size,
+            args[K] + 4 * (token * args[K_STRIDE] + head * size),
+        )
+        put_value(
+            args[VALUES] + (index * args[PADDED] + position) * row_bytes(width),
+            width,
+            value_size,
+            args[V] + 4 * (token * args[V_STRIDE] + head * value_size),
+        )
+
+    return append
+
+
 def _widened(isa: Isa) -> Any:
     """An intrinsic: half precision's 16 bits as a float32."""
-    from forge_cpu.kernels.cells import widen
 
     @intrinsic
     def apply(typing: Any, bits: Any) -> Any:

@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from forge_cpu.kernels.vectors import I32, Number, like
+from forge_cpu.kernels.vectors import Number, constant
 
 _ROUNDING = 1.5 * 2.0**23
 """Added to a small float32 it leaves the nearest integer in the lowest bits."""
@@ -26,6 +26,8 @@ _EXP = (0.5, 0.16666576266288757, 0.04166646674275398, 0.008363179862499237, 0.0
 """(e^r - 1 - r) / r^2 on |r| <= ln(2) / 2."""
 _EXP_LEAST, _EXP_MOST = -104.0, 89.0
 """Beyond them exp is 0 or infinite in float32."""
+_EXP_NORMAL = -87.0
+"""Down to here it is a normal number."""
 
 _TANH = (
     -3.33332819422e-1,
@@ -70,16 +72,27 @@ def polynomial(x: Number, coefficients: Sequence[float]) -> Number:
 
 def exp(x: Number) -> Number:
     """e to the x; 2^n is applied in two halves, so that results may be subnormal."""
-    builder = x.builder
-    clamped = x.at_least(_EXP_LEAST).at_most(_EXP_MOST)
-    shifted = clamped.times_plus(1 / math.log(2), _ROUNDING)
+    series, n = _reduced_exp(x.at_least(_EXP_LEAST).at_most(_EXP_MOST))
+    half = x.builder.ashr(n, _all(n.type, 1))
+    return series * _power(x, half) * _power(x, x.builder.sub(n, half))
+
+
+def exp_of_negative(x: Number) -> Number:
+    """e to an x of at most 0, which is 0 where it would be subnormal: for a softmax."""
+    series, n = _reduced_exp(x.at_least(_EXP_NORMAL))
+    return Number(x.builder, constant(x.value.type, 0.0)).where(
+        x.below(_EXP_NORMAL), series * _power(x, n)
+    )
+
+
+def _reduced_exp(x: Number) -> tuple[Number, ir.Value]:
+    """e^r and n where x = r + n ln 2 and n is an integer."""
+    shifted = x.times_plus(1 / math.log(2), _ROUNDING)
     whole = shifted - _ROUNDING
-    rest = whole.times_plus(-_LN2_LOW, whole.times_plus(-_LN2_HIGH, clamped))
+    rest = whole.times_plus(-_LN2_LOW, whole.times_plus(-_LN2_HIGH, x))
     series = polynomial(rest, _EXP).times_plus(rest * rest, rest) + 1.0
-    kind = like(x.value.type, I32)
-    n = builder.sub(shifted.bits(), _all(kind, _ROUNDING_BITS))
-    half = builder.ashr(n, _all(kind, 1))
-    return series * _power(x, half) * _power(x, builder.sub(n, half))
+    bits = shifted.bits()
+    return series, x.builder.sub(bits, _all(bits.type, _ROUNDING_BITS))
 
 
 def tanh(x: Number) -> Number:

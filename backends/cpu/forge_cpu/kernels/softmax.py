@@ -14,11 +14,11 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from forge_cpu.kernels.cells import i64
-from forge_cpu.kernels.functions import exp, tanh
+from forge_cpu.kernels.functions import exp, exp_of_negative, tanh
 from forge_cpu.kernels.tiles import LINE, ranged
 from forge_cpu.kernels.vectors import (
     FLOAT,
-    I64,
+    I32,
     LANES,
     Number,
     constant,
@@ -33,7 +33,7 @@ HEADER = LINE
 """Bytes of a record before its sums."""
 LOWEST = float("-inf")
 _FLOATS = ir.VectorType(FLOAT, LANES)
-_INDICES = ir.VectorType(I64, LANES)
+_INDICES = ir.VectorType(I32, LANES)
 
 
 @intrinsic
@@ -65,7 +65,7 @@ def soften(typing: Any, scores: Any, first: Any, last: Any, cap: Any, record: An
         sums = cgutils.alloca_once_value(builder, constant(_FLOATS, 0.0))
         with ranged(builder, start, last, LANES) as key:
             at = builder.mul(key, i64(4))
-            weight = exp(Number(builder, load(builder, scores, _FLOATS, at)) - base)
+            weight = exp_of_negative(Number(builder, load(builder, scores, _FLOATS, at)) - base)
             weight = weight.where(_within(builder, key, first, last), 0.0)
             store(builder, weight.value, scores, at)
             builder.store((Number(builder, builder.load(sums)) + weight).value, sums)
@@ -109,8 +109,7 @@ def _finite_base(top: Number) -> Number:
 
 def _within(builder: ir.IRBuilder, key: ir.Value, first: ir.Value, last: ir.Value) -> ir.Value:
     """Which of the sixteen keys from `key` on lie from `first` to before `last`."""
-    index = builder.add(splat(builder, key), ir.Constant(_INDICES, list(range(LANES))))
-    return builder.and_(
-        builder.icmp_signed(">=", index, splat(builder, first)),
-        builder.icmp_signed("<", index, splat(builder, last)),
-    )
+    offset = splat(builder, builder.trunc(builder.sub(key, first), I32))
+    index = builder.add(offset, ir.Constant(_INDICES, list(range(LANES))))
+    count = splat(builder, builder.trunc(builder.sub(last, first), I32))
+    return builder.icmp_unsigned("<", index, count)

@@ -197,67 +197,6 @@ def _weigh(
         store(builder, builder.load(pointer), address, offset)
 
 
-def unpack_keys(cells: Cells) -> Any:
-    """An intrinsic: groups of keys as float32."""
-
-    @intrinsic
-    def apply(typing: Any, keys: Any, size: Any, groups: Any, out: Any) -> Any:
-        """out [groups][size][16]."""
-        del typing, keys, size, groups, out
-
-        def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> ir.Value:
-            keys, size, groups, out = arguments
-            group_bytes = group_size(builder, cells, size)
-            with ranged(builder, i64(0), groups) as group:
-                base = builder.add(keys, builder.mul(group, group_bytes))
-                with ranged(builder, i64(0), size) as column:
-                    loaded = cells.vector(
-                        builder, base, builder.mul(column, i64(cells.bytes * LANES))
-                    )
-                    if cells.kind == "q8_0":
-                        block = builder.sdiv(column, i64(BLOCK))
-                        at = builder.mul(builder.add(builder.mul(block, i64(2)), size), i64(LANES))
-                        loaded = loaded * cells.halves(builder, base, at)
-                    place = builder.add(builder.mul(group, size), column)
-                    store(builder, loaded.value, out, builder.mul(place, i64(LINE)))
-            return context.get_dummy_value()
-
-        return types.void(*[types.int64] * 4), generate
-
-    return apply
-
-
-def unpack_values(cells: Cells) -> Any:
-    """An intrinsic: rows of values as float32, each at its own place."""
-
-    @intrinsic
-    def apply(typing: Any, values: Any, width: Any, first: Any, last: Any, out: Any) -> Any:
-        """out [tile][width vectors], from row `first` to before `last`."""
-        del typing, values, width, first, last, out
-
-        def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> ir.Value:
-            values, width, first, last, out = arguments
-            row_bytes = row_size(builder, cells, width)
-            scales = builder.mul(width, i64(LANES))
-            with ranged(builder, first, last) as key:
-                base = builder.add(values, builder.mul(key, row_bytes))
-                with ranged(builder, i64(0), width) as column:
-                    loaded = cells.vector(
-                        builder, base, builder.mul(column, i64(cells.bytes * LANES))
-                    )
-                    if cells.kind == "q8_0":
-                        block = builder.sdiv(column, i64(BLOCK // LANES))
-                        at = builder.add(builder.mul(block, i64(2)), scales)
-                        loaded = loaded * cells.same(builder, base, at)
-                    place = builder.add(builder.mul(key, width), column)
-                    store(builder, loaded.value, out, builder.mul(place, i64(LINE)))
-            return context.get_dummy_value()
-
-        return types.void(*[types.int64] * 5), generate
-
-    return apply
-
-
 def group_size(builder: ir.IRBuilder, cells: Cells, size: ir.Value) -> ir.Value:
     """Bytes of a group of keys."""
     return builder.add(

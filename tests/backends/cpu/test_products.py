@@ -49,6 +49,7 @@ class Matrix:
             COLUMNS,
             0 if bias is None else bias,
             0 if residual is None else residual,
+            0,
         )
         self.crew.run(program)
         return out

@@ -20,7 +20,7 @@ from forge.testing import random_blocks
 from forge_cpu.crew import Crew
 from forge_cpu.formats import FORMATS
 from forge_cpu.library import Library
-from forge_cpu.packing import aligned_bytes, lines_for, pack
+from forge_cpu.packing import DENSE, aligned_bytes, lines_for, pack
 from forge_cpu.program import Program
 
 _SHAPES = ("1536x576", "4096x4096", "49152x576")
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--tokens", type=int, nargs="+", default=[1, 512])
     parser.add_argument("--shapes", nargs="+", default=_SHAPES, help="rows x columns")
-    parser.add_argument("types", nargs="*", default=[*FORMATS])
+    parser.add_argument("types", nargs="*", default=[*FORMATS, *sorted(DENSE)])
     given = parser.parse_args()
     library = Library()
     crew = Crew(library, given.threads)
@@ -43,7 +43,7 @@ def main() -> None:
     for kind in given.types:
         for shape in given.shapes:
             rows, columns = map(int, shape.split("x"))
-            if columns % (32 * FORMATS[kind].blocks):
+            if kind in FORMATS and columns % (32 * FORMATS[kind].blocks):
                 columns = 512
             _measure(crew, library, kind, rows, columns, given.tokens)
     print(f"read {_read_rate(crew, library):.1f} GB/s")
@@ -62,9 +62,11 @@ def _measure(
     for tokens in counts:
         count = np.array([tokens])
         x = random.standard_normal((tokens, columns), np.float32)
-        lines, out = lines_for(tokens, columns), np.empty((tokens, rows), np.float32)
+        lines, out = x, np.empty((tokens, rows), np.float32)
         quantise, product = Program(library), Program(library)
-        quantise.add("quantise.rows", count, x, lines, columns)
+        if packed.quantised:
+            lines = lines_for(tokens, columns)
+            quantise.add("quantise.rows", count, x, lines, columns)
         product.add(packed.matmul, count, lines, packed.data, out, rows, columns, 0, 0, 0)
         crew.run(quantise)
         seconds = _best(lambda: crew.run(product))  # noqa: B023 -- called at once

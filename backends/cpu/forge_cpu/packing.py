@@ -12,10 +12,13 @@ from forge_cpu.formats import BLOCK, FORMATS, LINE
 from forge_cpu.library import Library
 from forge_cpu.program import Program
 
+DENSE = frozenset({"f32", "f16", "bf16"})
+"""Types whose numbers are read as they are stored."""
+
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A matrix [rows, columns] of a weight type; owns its bytes."""
+    """A matrix [rows, columns] of a weight type, and its bytes: its own, or of DENSE the file's."""
 
     kind: str
     rows: int
@@ -23,9 +26,14 @@ class Packed:
     data: Array
 
     @property
+    def quantised(self) -> bool:
+        """Whether it is multiplied by lines of quantised activations, and not by float32."""
+        return self.kind in FORMATS
+
+    @property
     def matmul(self) -> str:
         """The kernel that multiplies by it."""
-        return f"matmul.{self.kind}"
+        return f"matmul.{self.kind}" if self.quantised else f"dense.{self.kind}"
 
     @property
     def embed(self) -> str:
@@ -34,8 +42,10 @@ class Packed:
 
 
 def pack(kind: str, raw: Array, columns: int, crew: Crew, library: Library) -> Packed:
-    """Repack a file's rows, uint8 [rows, bytes]; of a 3-D weight every matrix in turn."""
+    """Repack a file's rows, uint8 [rows, bytes]; F32, F16 and BF16 are taken as they are."""
     rows, row_bytes = raw.shape
+    if kind in DENSE:
+        return Packed(kind, rows, columns, np.ascontiguousarray(raw))
     data = aligned_bytes(FORMATS[kind].packed_bytes(rows, columns))
     program = Program(library)
     program.add(f"pack.{kind}", np.ascontiguousarray(raw), row_bytes, data, rows, columns)

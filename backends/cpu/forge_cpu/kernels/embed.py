@@ -12,8 +12,9 @@ import numpy as np
 from numba import njit
 
 from forge_cpu.formats import BLOCK, FORMATS, ROWS, Format
+from forge_cpu.kernels import pointers
 from forge_cpu.kernels.kernel import Kernel, kernel
-from forge_cpu.kernels.pointers import f32, float_from_bits, i8, i64, load_f16, u8
+from forge_cpu.kernels.pointers import float_from_bits, i8, i64, load_f16, u8, u16
 
 _CHUNK = 4 * ROWS
 
@@ -95,7 +96,7 @@ def _rows(kind: str) -> Kernel:
             group, row = identity // ROWS, identity % ROWS
             number, inner = group * (wide // blocks) + block // blocks, block % blocks
             start = args[2] + number * super_bytes
-            out = f32(args[3] + 4 * BLOCK * place)
+            out = pointers.f32(args[3] + 4 * BLOCK * place)
             for half in range(2):
                 factor, added = scale(start, row, inner, half)
                 for column in range(16 * half, 16 * half + 16):
@@ -105,6 +106,29 @@ def _rows(kind: str) -> Kernel:
     return rows
 
 
+def _dense(kind: str) -> Kernel:
+    size = 4 if kind == "f32" else 2
+
+    @kernel
+    def rows(args, thread, threads):
+        count, columns = i64(args[0])[0] * args[4], args[4]
+        for place in range(count * thread // threads, count * (thread + 1) // threads):
+            token, column = place // columns, place % columns
+            row = args[2] + size * columns * i64(args[1])[token]
+            if kind == "f32":
+                value = pointers.f32(row)[column]
+            elif kind == "f16":
+                value = load_f16(row, column)
+            else:
+                value = float_from_bits(np.int32(u16(row)[column]) << 16)
+            pointers.f32(args[3])[place] = value
+
+    return rows
+
+
+f32 = _dense("f32")
+f16 = _dense("f16")
+bf16 = _dense("bf16")
 q4_0 = _rows("q4_0")
 q4_1 = _rows("q4_1")
 q5_0 = _rows("q5_0")

@@ -1,8 +1,9 @@
 """Matrix products over packed weights, one kernel for each weight type.
 
 Arguments: (address of the count of tokens, lines of quantised activations, packed weights,
-out float32 [tokens, rows], rows, columns, bias or 0, residual like out or 0). Bias [rows] and then
-the residual are added to the products.
+out float32 [tokens, rows], rows, columns, bias or 0, residual like out or 0, 0). Bias [rows] and
+then the residual are added to the products. The last word is the kernel's own: threads take their
+share of the work from it, piece by piece, so a slow one holds up no other.
 """
 
 from __future__ import annotations
@@ -15,11 +16,16 @@ from forge_cpu.formats import BLOCK, FORMATS, LINE, ROWS, Format
 from forge_cpu.isa import Isa
 from forge_cpu.kernels.dots import dots_for
 from forge_cpu.kernels.kernel import Function, Kernel, kernel_for_isa
-from forge_cpu.kernels.pointers import f32, i64
+from forge_cpu.kernels.pieces import take_piece
+from forge_cpu.kernels.pointers import address_of, f32, i64
 from forge_cpu.kernels.tile import stack_floats, tile_for
 
-_TOKENS_AT_ONCE = 64
-"""Tokens whose lines stay in the second-level cache while the weights pass by."""
+_CACHED_BYTES = 256 << 10
+"""Lines of activations that stay in the second-level cache while the weights pass by."""
+_PIECES = 8
+"""Pieces of the work for each thread, at most."""
+_NEXT = 8 * 8
+"""Where the arguments have the next piece's number."""
 
 
 @njit
@@ -77,28 +83,36 @@ def _product(kind: str) -> Kernel:
     @kernel_for_isa
     def build(isa: Isa) -> Function:
         tiles = tiles_for(form, isa)
-        super_bytes, width = form.super_bytes, form.blocks * BLOCK
+        super_bytes, width, most = form.super_bytes, form.blocks * BLOCK, dots_for(isa).tokens
 
         def product(args, thread, threads):
             tokens, rows, columns = i64(args[0])[0], args[4], args[5]
             groups = (rows + ROWS - 1) // ROWS
             group_bytes = columns // width * super_bytes
             step = columns // BLOCK * LINE
-            for first in range(0, tokens, _TOKENS_AT_ONCE):
-                count = min(_TOKENS_AT_ONCE, tokens - first)
+            batch = max(most, _CACHED_BYTES // step // most * most)
+            together = max(1, groups // (_PIECES * threads))
+            pieces = (groups + together - 1) // together
+            count = (tokens + batch - 1) // batch * pieces
+            next_piece = address_of(args) + _NEXT
+            piece = take_piece(next_piece, count, threads)
+            while piece < count:
+                first, place = piece // pieces * batch, piece % pieces * together
+                x, out = args[1] + first * step, args[3] + 4 * rows * first
                 residual = args[7] + 4 * rows * first if args[7] else 0
-                for group in range(groups * thread // threads, groups * (thread + 1) // threads):
+                for group in range(place, min(groups, place + together)):
                     tiles(
-                        count,
-                        args[1] + first * step,
+                        min(batch, tokens - first),
+                        x,
                         args[2] + group * group_bytes,
-                        args[3] + 4 * rows * first,
+                        out,
                         rows,
                         group * ROWS,
                         columns,
                         args[6],
                         residual,
                     )
+                piece = take_piece(next_piece, count, threads)
 
         return product
 

@@ -53,8 +53,12 @@ def tile_for(form: Format, isa: Isa, tokens: int) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             del signature
             lanes = dots_for(isa).lanes
-            for part in range(ROWS // lanes):
-                _Tile(builder, form, isa, tokens, part * lanes).emit(*arguments)
+            if lanes == ROWS:
+                _Tile(builder, form, isa, tokens, word(0)).emit(*arguments)
+            else:
+                with cgutils.for_range(builder, word(ROWS // lanes)) as loop:
+                    row = builder.mul(loop.index, word(lanes))
+                    _Tile(builder, form, isa, tokens, row).emit(*arguments)
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 5), generate
@@ -65,7 +69,7 @@ def tile_for(form: Format, isa: Isa, tokens: int) -> Any:
 class _Tile:
     """Emits the loops for as many rows as a vector has lanes."""
 
-    def __init__(self, builder: Any, form: Format, isa: Isa, tokens: int, row: int) -> None:
+    def __init__(self, builder: Any, form: Format, isa: Isa, tokens: int, row: Any) -> None:
         self.builder, self.form, self.isa, self.tokens, self.row = builder, form, isa, tokens, row
         self.lanes = dots_for(isa).lanes
         self.floats, self.ints = vector(F32, self.lanes), vector(I32, self.lanes)
@@ -89,7 +93,7 @@ class _Tile:
                 here = [builder.add(token, line) for token in lines]
                 self._block(start, inner.index, factors, here, sums)
         for token, total in enumerate(sums):
-            place = builder.add(out, word(4 * (ROWS * token + self.row)))
+            place = self._of_row(builder.add(out, word(4 * ROWS * token)), 4)
             builder.store(
                 builder.load(total), builder.inttoptr(place, self.floats.as_pointer()), align=4
             )
@@ -97,7 +101,7 @@ class _Tile:
     def _block(self, start: Any, block: Any, factors: Any, lines: list[Any], sums: Any) -> None:
         builder, form = self.builder, self.form
         address = builder.add(start, builder.mul(block, word(form.code_bytes)))
-        address = builder.add(address, word(4 * self.row))
+        address = self._of_row(address, 4)
         dots = dots_for(self.isa)(builder, form)
         codes = Codes(builder, form, self.isa, self.lanes, address)
         running = [[dots.begin(v) for v in self._starts(dots, line)] for line in lines]
@@ -164,10 +168,14 @@ class _Tile:
         name = "fmuladd" if self.isa is Isa.GENERIC else "fma"
         return call(self.builder, f"llvm.{name}.v{self.lanes}f32", self.floats, [a, b, c])
 
+    def _of_row(self, address: Any, size: int) -> Any:
+        """Where the first of our rows is, among rows of so many bytes from `address` on."""
+        return self.builder.add(address, self.builder.mul(self.row, word(size)))
+
     def _factors(self, start: Any) -> list[Any]:
-        at = self.form.factors_at + 2 * self.row
+        address, at = self._of_row(start, 2), self.form.factors_at
         return [
-            halves_to_floats(self.builder, start, at + 2 * ROWS * number, self.lanes)
+            halves_to_floats(self.builder, address, at + 2 * ROWS * number, self.lanes)
             for number in range(self.form.factors)
         ]
 
@@ -178,7 +186,7 @@ class _Tile:
         address = builder.add(start, builder.mul(block, bytes_apart))
         at = form.scales_at
         if form.scales == "f16":
-            return halves_to_floats(builder, address, at + 2 * self.row, self.lanes), []
+            return halves_to_floats(builder, self._of_row(address, 2), at, self.lanes), []
         if form.scales == "e8m0":
             return self._powers(self._bytes(address, at)), []
         if form.halves:
@@ -195,7 +203,8 @@ class _Tile:
             return []
         address = builder.add(start, builder.mul(block, word(form.scale_bytes)))
         if form.scales == "f16":
-            return [halves_to_floats(builder, address, form.minima_at + 2 * self.row, self.lanes)]
+            address = self._of_row(address, 2)
+            return [halves_to_floats(builder, address, form.minima_at, self.lanes)]
         less = builder.fneg(factors[1])
         if form.scales == "nibbles":
             both = [self._bytes(address, form.scales_at + half * ROWS) for half in (0, 1)]
@@ -206,7 +215,7 @@ class _Tile:
 
     def _bytes(self, address: Any, at: int) -> Any:
         """A byte of each row as int32, signed where the format's scales are."""
-        loaded = load(self.builder, address, at + self.row, vector(I8, self.lanes))
+        loaded = load(self.builder, self._of_row(address, 1), at, vector(I8, self.lanes))
         widen = self.builder.sext if self.form.scales == "i8" else self.builder.zext
         return widen(loaded, self.ints)
 

@@ -43,10 +43,10 @@ class Program:
 
     @property
     def table(self) -> Array:
-        """int64 [steps, 3]: function, arguments, whether all wait; they do after the last one."""
+        """int64 [steps, 3]: function, arguments, whether all wait behind it."""
         if self._table is None:
             self._table = np.array(self._steps, np.int64).reshape(-1, 3)
-            self._table[-1:, 2] = 1
+            self._table[-1:, 2] = 0  # a run ends with a wait anyway
         return self._table
 
     def _word(self, argument: Argument) -> int:

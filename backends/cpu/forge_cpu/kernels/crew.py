@@ -67,6 +67,8 @@ def run(words, thread, threads):
         for other in range(1, threads):
             sem_post(shared + _SEMAPHORES + other * _LINE)
     _walk(shared, 0, threads)
+    if threads > 1:
+        _barrier(shared, threads)
 
 
 @kernel
@@ -85,3 +87,4 @@ def work(words, thread, threads):
         if atomic_load(shared + _STOP):
             return
         _walk(shared, thread, threads)
+        _barrier(shared, threads)

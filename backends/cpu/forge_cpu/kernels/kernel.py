@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, TypeAlias
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.core import compiler
 from numba.core.compiler_lock import global_compiler_lock
@@ -68,13 +68,32 @@ def _object_file(function: Function, fastmath: frozenset[str], symbol: str) -> b
             _flags(fastmath),
             {},
         )
-        library = context.codegen().create_library(symbol)
-        library.enable_object_caching()
-        library.add_linking_library(compiled.library)
-        library.add_ir_module(_entry(context, compiled.fndesc, symbol))
-        library.finalize()
-        code: bytes = library._get_compiled_object()
+        module = binding.parse_assembly(compiled.library.get_llvm_str())
+        module.link_in(binding.parse_assembly(str(_entry(context, compiled.fndesc, symbol))))
+        # Numba's names are unique in one process only; code from the cache has others' names.
+        for item in (*module.functions, *module.global_variables):
+            if not item.is_declaration and item.name != symbol:
+                item.linkage = "internal"
+        machine = _machine(context)
+        _optimise(module, machine)
+        code: bytes = machine.emit_object(module)
     return code
+
+
+def _machine(context: Any) -> Any:
+    """This processor, as numba sees it; the code goes where a JIT's code goes."""
+    _, cpu, features = context.codegen().magic_tuple()
+    target = binding.Target.from_triple(binding.get_process_triple())
+    return target.create_target_machine(
+        cpu=cpu, features=features, opt=3, reloc="static", codemodel="jitdefault", jit=True
+    )
+
+
+def _optimise(module: Any, machine: Any) -> None:
+    options = binding.create_pipeline_tuning_options(speed_level=3)
+    builder = binding.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+    module.verify()
 
 
 def _flags(fastmath: frozenset[str]) -> Any:

@@ -28,8 +28,8 @@ from forge_cpu.kernels.attention_parts import (
     up,
 )
 from forge_cpu.kernels.cells import widen
+from forge_cpu.kernels.lanes import FLOAT, HALF, I16, I32
 from forge_cpu.kernels.pointers import f32, i8, i32, u16
-from forge_cpu.kernels.vectors import FLOAT, HALF, I16, I32
 from forge_cpu.kv import BLOCK, GROUP
 
 _NEAREST = np.float32(1.5 * 2**23)

@@ -32,11 +32,11 @@ from forge_cpu.kernels.attention_parts import (
     smaller,
     up,
 )
+from forge_cpu.kernels.attention_tiles import ROWS, blocking, scores, weigh
 from forge_cpu.kernels.cells import Cells
 from forge_cpu.kernels.kernel import Function
 from forge_cpu.kernels.pointers import float_of, i32, i64
 from forge_cpu.kernels.softmax import merge, soften
-from forge_cpu.kernels.tiles import ROWS, blocking, scores, weigh
 from forge_cpu.kv import BLOCK_ROWS, FEW, GROUP, HEADER, TILE
 
 

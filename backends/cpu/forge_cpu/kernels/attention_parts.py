@@ -8,9 +8,9 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from forge_cpu.kernels.attention_tiles import ROWS
 from forge_cpu.kernels.functions import exp, of_one
 from forge_cpu.kernels.pointers import f32, float_of, i32, i64
-from forge_cpu.kernels.tiles import ROWS
 from forge_cpu.kv import BLOCK, GROUP, HEADER, KIND_BYTES
 
 # The arguments, in order: addresses, sizes and strides in numbers; SCALE and SOFTCAP are floats.

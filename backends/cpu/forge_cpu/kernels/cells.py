@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from forge_cpu.kernels.vectors import FLOAT, HALF, I8, I16, I32, I64, LANES, Number, load, splat
+from forge_cpu.kernels.lanes import FLOAT, HALF, I8, I16, I32, I64, LANES, Number, load, splat
 from forge_cpu.kv import KIND_BYTES
 
 _FLOATS = ir.VectorType(FLOAT, LANES)

@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from forge_cpu.kernels.vectors import Number, constant
+from forge_cpu.kernels.lanes import Number, constant
 
 _ROUNDING = 1.5 * 2.0**23
 """Added to a small float32 it leaves the nearest integer in the lowest bits."""

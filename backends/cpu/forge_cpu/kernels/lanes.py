@@ -1,53 +1,177 @@
-"""LLVM's vectors: how they are loaded, spread and converted."""
+"""LLVM values that read like numbers: what the intrinsics of the kernels are written with.
+
+A Number is a float32, or a vector of them, while code is generated; every operation on it emits one
+instruction. One function so serves single numbers, which LLVM may vectorise by itself, and vectors
+whose layout the kernel chose.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils
+
+LANES = 16
+"""Numbers of a vector: one register of AVX-512, two of AVX2, four of SSE and NEON."""
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
-F16, F32 = ir.HalfType(), ir.FloatType()
+HALF, FLOAT = ir.HalfType(), ir.FloatType()
 
 
-def word(value: int) -> Any:
-    """An int64 constant."""
-    return ir.Constant(I64, value)
+@dataclass(frozen=True, slots=True)
+class Number:
+    """One float32 or a vector of them; a Python number meets it as a constant."""
+
+    builder: ir.IRBuilder
+    value: ir.Value
+
+    def __add__(self, other: Number | float) -> Number:
+        return Number(self.builder, self.builder.fadd(self.value, self._lift(other)))
+
+    def __sub__(self, other: Number | float) -> Number:
+        return Number(self.builder, self.builder.fsub(self.value, self._lift(other)))
+
+    def __rsub__(self, other: float) -> Number:
+        return Number(self.builder, self.builder.fsub(self._lift(other), self.value))
+
+    def __mul__(self, other: Number | float) -> Number:
+        return Number(self.builder, self.builder.fmul(self.value, self._lift(other)))
+
+    def __truediv__(self, other: Number | float) -> Number:
+        return Number(self.builder, self.builder.fdiv(self.value, self._lift(other)))
+
+    def __rtruediv__(self, other: float) -> Number:
+        return Number(self.builder, self.builder.fdiv(self._lift(other), self.value))
+
+    def __neg__(self) -> Number:
+        return Number(self.builder, self.builder.fneg(self.value))
+
+    def times_plus(self, factor: Number | float, term: Number | float) -> Number:
+        """self * factor + term, rounded once where the processor can."""
+        arguments = [self.value, self._lift(factor), self._lift(term)]
+        return Number(self.builder, call(self.builder, "llvm.fmuladd", arguments))
+
+    def magnitude(self) -> Number:
+        """Without its sign."""
+        return Number(self.builder, call(self.builder, "llvm.fabs", [self.value]))
+
+    def with_sign_of(self, other: Number) -> Number:
+        """Its magnitude under the sign of another."""
+        return Number(self.builder, call(self.builder, "llvm.copysign", [self.value, other.value]))
+
+    def below(self, other: Number | float) -> ir.Value:
+        """Whether it is less; a NaN is not."""
+        return self.builder.fcmp_ordered("<", self.value, self._lift(other))
+
+    def where(self, condition: ir.Value, other: Number | float) -> Number:
+        """Itself where the condition holds, elsewhere the other."""
+        return Number(self.builder, self.builder.select(condition, self.value, self._lift(other)))
+
+    def at_least(self, other: Number | float) -> Number:
+        """The larger; a NaN stays."""
+        return Number(self.builder, self._lift(other)).where(self.below(other), self)
+
+    def at_most(self, other: Number | float) -> Number:
+        """The smaller; a NaN stays."""
+        more = self.builder.fcmp_ordered(">", self.value, self._lift(other))
+        return Number(self.builder, self._lift(other)).where(more, self)
+
+    def bits(self) -> ir.Value:
+        """The same bits as integers."""
+        return self.builder.bitcast(self.value, like(self.value.type, I32))
+
+    def _lift(self, other: Number | float) -> ir.Value:
+        if isinstance(other, Number):
+            return other.value
+        return constant(self.value.type, float(other))
 
 
-def vector(element: Any, lanes: int) -> Any:
-    """The type of `lanes` elements."""
-    return ir.VectorType(element, lanes)
+def like(shape: ir.Type, element: ir.Type) -> ir.Type:
+    """A type with the lanes of another."""
+    return ir.VectorType(element, shape.count) if isinstance(shape, ir.VectorType) else element
 
 
-def constant(element: Any, lanes: int, value: float) -> Any:
-    """The same number in each lane."""
-    return ir.Constant(vector(element, lanes), [value] * lanes)
+def constant(kind: ir.Type, value: float) -> ir.Constant:
+    """The same number in every lane."""
+    if isinstance(kind, ir.VectorType):
+        return ir.Constant(kind, [constant(kind.element, value)] * kind.count)
+    return ir.Constant(kind, value)
 
 
-def load(builder: Any, address: Any, offset: int, kind: Any) -> Any:
-    """A value of `kind` from any address, aligned or not."""
-    place = builder.add(address, word(offset)) if offset else address
-    return builder.load(builder.inttoptr(place, kind.as_pointer()), align=1)
-
-
-def splat(builder: Any, value: Any, lanes: int) -> Any:
-    """One value in each lane."""
-    kind = vector(value.type, lanes)
-    undefined = ir.Constant(kind, ir.Undefined)
-    first = builder.insert_element(undefined, value, ir.Constant(I32, 0))
-    return builder.shuffle_vector(first, undefined, constant(I32, lanes, 0))
-
-
-def call(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
-    """Call an LLVM intrinsic by its full name."""
-    kind = ir.FunctionType(result, [argument.type for argument in arguments])
-    function = cgutils.get_or_insert_function(builder.module, kind, name)
+def call(builder: ir.IRBuilder, name: str, arguments: list[ir.Value]) -> ir.Value:
+    """An intrinsic of LLVM whose arguments and result are all of one type."""
+    kind = arguments[0].type
+    suffix = f"v{kind.count}f32" if isinstance(kind, ir.VectorType) else "f32"
+    full = f"{name}.{suffix}"
+    function = builder.module.globals.get(full)
+    if function is None:
+        function = ir.Function(builder.module, ir.FunctionType(kind, [kind] * len(arguments)), full)
     return builder.call(function, arguments)
 
 
-def halves_to_floats(builder: Any, address: Any, offset: int, lanes: int) -> Any:
-    """Half-precision numbers in memory as float32."""
-    loaded = load(builder, address, offset, vector(I16, lanes))
-    return builder.fpext(builder.bitcast(loaded, vector(F16, lanes)), vector(F32, lanes))
+def splat(builder: ir.IRBuilder, value: ir.Value, lanes: int = LANES) -> ir.Value:
+    """One number in all lanes."""
+    kind = ir.VectorType(value.type, lanes)
+    first = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(I32, 0))
+    return builder.shuffle_vector(
+        first, ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(I32, lanes), [0] * lanes)
+    )
+
+
+def at(
+    builder: ir.IRBuilder, address: ir.Value, kind: ir.Type, offset: ir.Value | int = 0
+) -> ir.Value:
+    """A pointer to `kind` at a byte offset from an address."""
+    if isinstance(offset, int):
+        offset = ir.Constant(I64, offset)
+    base = builder.inttoptr(address, I8.as_pointer())
+    return builder.bitcast(builder.gep(base, [offset]), kind.as_pointer())
+
+
+def load(
+    builder: ir.IRBuilder, address: ir.Value, kind: ir.Type, offset: ir.Value | int = 0
+) -> ir.Value:
+    """What lies at a byte offset from an address, wherever it is aligned."""
+    return builder.load(at(builder, address, kind, offset), align=1)
+
+
+def store(
+    builder: ir.IRBuilder, value: ir.Value, address: ir.Value, offset: ir.Value | int = 0
+) -> None:
+    """Write a value at a byte offset from an address."""
+    builder.store(value, at(builder, address, value.type, offset), align=1)
+
+
+def fold(
+    builder: ir.IRBuilder, vector: ir.Value, join: Callable[[ir.Value, ir.Value], ir.Value]
+) -> ir.Value:
+    """The lanes joined to one number: halves with halves, always in the same order."""
+    lanes = vector.type.count
+    while lanes > 1:
+        lanes //= 2
+        halves = [
+            builder.shuffle_vector(
+                vector,
+                ir.Constant(vector.type, ir.Undefined),
+                ir.Constant(ir.VectorType(I32, lanes), list(range(start, start + lanes))),
+            )
+            for start in (0, lanes)
+        ]
+        vector = join(*halves)
+    return builder.extract_element(vector, ir.Constant(I32, 0))
+
+
+def total(builder: ir.IRBuilder, vector: ir.Value) -> ir.Value:
+    """The sum of the lanes."""
+    return fold(builder, vector, builder.fadd)
+
+
+def largest(builder: ir.IRBuilder, vector: ir.Value) -> ir.Value:
+    """The largest of the lanes; a NaN may be lost."""
+
+    def larger(a: Any, b: Any) -> Any:
+        return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+    return fold(builder, vector, larger)

@@ -13,10 +13,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from forge_cpu.kernels.attention_tiles import LINE, ranged
 from forge_cpu.kernels.cells import i64
 from forge_cpu.kernels.functions import exp, exp_of_negative, tanh
-from forge_cpu.kernels.tiles import LINE, ranged
-from forge_cpu.kernels.vectors import (
+from forge_cpu.kernels.lanes import (
     FLOAT,
     I32,
     LANES,

@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 
 from forge_cpu.isa import Isa
 from forge_cpu.kernels.cells import Cells, i64, scaled
-from forge_cpu.kernels.vectors import FLOAT, I64, LANES, Number, constant, load, splat, store
+from forge_cpu.kernels.lanes import FLOAT, I64, LANES, Number, constant, load, splat, store
 from forge_cpu.kv import BLOCK, TILE
 
 ROWS = 8

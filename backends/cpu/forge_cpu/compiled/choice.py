@@ -6,20 +6,11 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 
 from forge.backend import Graph, Node, Op, TensorSpec, Value, WeightSpec
+from forge_cpu.compiled.emit import EMITTERS
 from forge_cpu.formats import FORMATS
 
-MATRICES = (*FORMATS,)
+MATRICES = ("f32", "f16", "bf16", *FORMATS)
 """Types that matrices are computed in."""
-OPS = (
-    Op.EMBED,
-    Op.RMS_NORM,
-    Op.MATMUL,
-    Op.ADD,
-    Op.ROPE,
-    Op.ATTENTION,
-    Op.SILU_MUL,
-    Op.SELECT_ROWS,
-)
 
 
 def available() -> bool:
@@ -29,7 +20,7 @@ def available() -> bool:
 
 def computes(node: Node, specs: Mapping[str, Value]) -> bool:
     """Whether there are kernels for a node, with weights of these types."""
-    if node.op not in OPS or (node.op is Op.SILU_MUL and len(node.inputs) == 1):
+    if node.op not in EMITTERS:
         return False
     if node.op is Op.EMBED and node.inputs[0] != "tokens":
         return False

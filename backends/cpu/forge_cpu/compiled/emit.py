@@ -1,306 +1,177 @@
-"""Steps of a graph as calls of kernels."""
+"""A graph's steps as calls of kernels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from typing import Any
 
-import numpy as np
-
-from forge.backend import (
-    Array,
-    BackendUnsupported,
-    Graph,
-    Op,
-    StateSpec,
-    TensorSpec,
-    Value,
-    attributes,
-)
-from forge_cpu.compiled.buffers import buffers
-from forge_cpu.compiled.calls import Call, write
-from forge_cpu.compiled.frame import Frame
-from forge_cpu.compiled.fusion import Step, steps
-from forge_cpu.compiled.packed import Matrix
-from forge_cpu.formats import BLOCK, FORMATS, LINE
-from forge_cpu.kv import Attention, KvCache, KvLayout, lazy_bytes
+from forge.backend import Array, Op, attributes
+from forge_cpu.compiled.calls import Recorder
+from forge_cpu.compiled.fusion import Step
+from forge_cpu.compiled.memory import Memory
+from forge_cpu.formats import FORMATS
 from forge_cpu.library import Library
-from forge_cpu.program import Argument, Program
+from forge_cpu.steps import (
+    add_angles,
+    add_attention,
+    add_elementwise,
+    add_norm,
+    add_rope,
+    add_select_rows,
+)
 
 
 class Emitter:
-    """Writes the program of a graph; owns the memory that its steps work on."""
+    """Writes one program; knows which activations are quantised and which angles are computed."""
 
-    def __init__(
-        self,
-        graph: Graph,
-        weights: Mapping[str, Matrix | Array],
-        library: Library,
-        threads: int,
-        chunk: int,
-    ) -> None:
-        self.graph, self.weights = graph, dict(weights)
-        self.threads, self.chunk = threads, chunk
-        self._library = library
-        self.program = Program(library)
-        self.frame = Frame(chunk)
-        self.specs: dict[str, Value] = graph.validate()
-        todo = steps(graph)
-        made = {step.out for step in todo}
-        shapes = {name: (chunk, self.width(name)) for name in made}
-        self.values = buffers(todo, shapes, graph.outputs)
-        for name in graph.inputs:
-            if name not in self.frame:
-                self.values[name] = lazy_bytes(4 * chunk * self.width(name)).view(np.float32)
-                self.values[name] = self.values[name].reshape(chunk, self.width(name))
-        self._calls: list[Call] = []
-        self._lines: dict[int, Array] = {}
+    def __init__(self, memory: Memory, library: Library, *, single: bool) -> None:
+        self.memory, self.single = memory, single
+        self.recorder = Recorder(library)
         self._quantised: dict[int, str] = {}
-        self.caches: dict[str, KvCache] = {}
-        self.scratch: Array | None = None
-        self.partials: Array | None = None
-        self.angles: dict[object, Array] = {}
-        for step in todo:
+        self._angles: set[int] = set()
+
+    def record(self) -> Recorder:
+        """All steps; `single` ones are for runs of one token."""
+        for step in self.memory.steps:
             EMITTERS[step.node.op](self, step)
-        write(self._calls, self.program)
-
-    def call(
-        self, kernel: str, *arguments: Argument, reads: Sequence[Array], writes: Sequence[Array]
-    ) -> None:
-        """A kernel's turn."""
-        seen, changed = (frozenset(a.ctypes.data for a in arrays) for arrays in (reads, writes))
-        self._calls.append(Call(kernel, arguments, seen, changed))
-
-    def width(self, name: str) -> int:
-        """Columns of an activation."""
-        spec = self.specs[name]
-        assert isinstance(spec, TensorSpec)
-        return int(spec.shape[-1])
-
-    def count(self, name: str) -> int:
-        """Rows of an activation in this run."""
-        return int(self.counter(name)[0])
-
-    def counter(self, name: str) -> Array:
-        """Where kernels find how many rows an activation has."""
-        spec = self.specs[name]
-        assert isinstance(spec, TensorSpec)
-        return self.frame.tokens if spec.shape[0] == "T" else self.frame.rows
-
-    def vector(self, name: str) -> Array:
-        """A weight of one row."""
-        found = self.weights[name]
-        if not isinstance(found, np.ndarray):
-            raise BackendUnsupported(f"{name} is a matrix where a vector is read")
-        return found
-
-    def matrix(self, name: str) -> Matrix:
-        """A weight of more rows."""
-        found = self.weights[name]
-        if not isinstance(found, Matrix):
-            raise BackendUnsupported(f"{name} is a vector where a matrix is read")
-        return found
+        return self.recorder
 
     def lines(self, name: str) -> Array:
         """An activation quantised to int8 in blocks; once for all products that read it."""
-        width, x = self.width(name), self.values[name]
-        if width not in self._lines:
-            self._lines[width] = lazy_bytes(self.chunk * width // BLOCK * LINE)
-        lines = self._lines[width]
+        m, width = self.memory, self.memory.width(name)
+        lines, x = m.lines(width), m.values[name]
         if self._quantised.get(width) != name:
             self._quantised[width] = name
-            self.call(
-                "quantise.rows", self.counter(name), x, lines, width, reads=[x], writes=[lines]
-            )
+            with self.recorder.touching([x], [lines]):
+                self.recorder.add("quantise.rows", m.counter(name), x, lines, width)
         return lines
 
-    def clear(self) -> None:
-        """Let go of everything."""
-        self.weights, self.values, self._lines, self.caches, self.angles = {}, {}, {}, {}, {}
-        self.scratch = self.partials = None
-        self._calls = []
-        self.program = Program(self._library)
-
-
-def matmul(e: Emitter, step: Step) -> None:
-    """A product, with a bias and a residual where the sum is its only use."""
-    x, weight = step.reads
-    matrix, out = e.matrix(weight), e.values[step.out]
-    bias = e.vector(step.bias) if step.bias else 0
-    residual = e.values[step.residual] if step.residual else 0
-    source = e.lines(x) if matrix.kind in FORMATS else e.values[x]
-    e.call(
-        f"{'matmul' if matrix.kind in FORMATS else 'floats'}.{matrix.kind}",
-        e.counter(x),
-        source,
-        matrix.memory,
-        out,
-        matrix.rows,
-        matrix.columns,
-        bias,
-        residual,
-        reads=[source, *([residual] if step.residual else [])],
-        writes=[out],
-    )
-
-
-def attention(e: Emitter, step: Step) -> None:
-    """Append, then attend: over keys where tokens are few, over tokens where they are many."""
-    q, k, v, keys, values = step.reads[:5]
-    attrs = attributes(step.node)
-    state, other = e.specs[keys], e.specs[values]
-    assert isinstance(state, StateSpec)
-    assert isinstance(other, StateSpec)
-    layout = KvLayout(state.dtype, state.slots, state.heads, state.capacity, state.size, other.size)
-    cache = e.caches[keys] = KvCache(layout)
-    sizes = Attention(int(attrs["heads"]), layout)
-    if e.scratch is None or e.scratch.shape[1] < sizes.scratch(1).shape[1]:
-        e.scratch = sizes.scratch(e.threads)
-    if e.partials is None or e.partials.size < sizes.partials().size:
-        e.partials = sizes.partials()
-    out = e.values[step.out]
-    arguments = (
-        e.frame.tokens,
-        e.frame["positions"],
-        e.frame["slots"],
-        *(e.values[q], e.width(q), e.values[k], e.width(k), e.values[v], e.width(v)),
-        *(out, e.width(step.out)),
-        *(cache.keys, cache.values, layout.padded),
-        *(sizes.heads, layout.heads, layout.key_size, layout.value_size),
-        float(attrs["scale"]),
-        int(attrs["causal"]),
-        int(attrs["window"]),
-        float(attrs["softcap"]),
-        e.vector(step.reads[7]) if len(step.reads) == 8 else 0,
-        *(e.scratch, e.scratch.shape[1], e.partials, sizes.tiles, 0),
-    )
-    e.call(
-        f"attention.append_{layout.kind}",
-        *arguments,
-        reads=[e.values[k], e.values[v]],
-        writes=[cache.keys],
-    )
-    shared = {"reads": [e.values[q], cache.keys], "writes": [out, e.partials, e.scratch]}
-    for kernel in (f"few_{layout.kind}", "join", f"many_{layout.kind}"):
-        e.call(f"attention.{kernel}", *arguments, **shared)
+    def angles(self, frequencies: tuple[float, ...], magnitude: float) -> Array:
+        """Cosines and sines of this run's positions; once for all layers."""
+        table = self.memory.angles(frequencies, magnitude)
+        if table.ctypes.data not in self._angles:
+            self._angles.add(table.ctypes.data)
+            with self.recorder.touching([], [table]):
+                add_angles(self.recorder, self.memory.inputs.frame, frequencies, magnitude, table)
+        return table
 
 
 def embed(e: Emitter, step: Step) -> None:
     """Rows of a table by token id."""
-    table, out = e.matrix(step.reads[1]), e.values[step.out]
-    ids = e.frame[step.reads[0]]
-    name = f"embed.{table.kind}" if table.kind in FORMATS else f"simple.embed_{table.kind}"
-    e.call(name, e.counter(step.out), ids, table.memory, out, table.columns, reads=[], writes=[out])
+    m = e.memory
+    table, out = m.matrix(step.reads[1]), m.values[step.out]
+    with e.recorder.touching([], [out]):
+        ids = m.inputs[step.reads[0]]
+        e.recorder.add(
+            f"embed.{table.kind}", m.counter(step.out), ids, table.memory, out, table.columns
+        )
 
 
-def rms_norm(e: Emitter, step: Step) -> None:
-    """Over rows, or over runs of the weight's size within them."""
-    x, out, columns = e.values[step.reads[0]], e.values[step.out], e.width(step.out)
-    weight = e.vector(step.reads[1]) if len(step.reads) > 1 else None
-    size = columns if weight is None else len(weight)
-    epsilon = float(attributes(step.node)["epsilon"])
-    e.call(
-        "simple.rms_norm",
-        e.counter(step.out),
-        x,
-        0 if weight is None else weight,
-        out,
-        columns,
-        size,
-        epsilon,
-        reads=[x],
-        writes=[out],
-    )
+def norm(e: Emitter, step: Step) -> None:
+    """Of rows, or of the runs of a row that are as long as the weight."""
+    m = e.memory
+    x, out = m.values[step.reads[0]], m.values[step.out]
+    weight, bias, *_ = [*(m.vector(name) for name in step.reads[1:]), None, None]
+    with e.recorder.touching([x], [out]):
+        add_norm(
+            e.recorder,
+            m.counter(step.out),
+            x,
+            out,
+            epsilon=float(_attribute(step, "epsilon")),
+            size=None if weight is None else len(weight),
+            centred=step.node.op is Op.LAYER_NORM,
+            weight=weight,
+            bias=bias,
+        )
 
 
-def silu_mul(e: Emitter, step: Step) -> None:
-    gate, out = e.values[step.reads[0]], e.values[step.out]
-    up = e.values[step.reads[1]]
-    e.call(
-        "simple.silu_mul",
-        e.counter(step.out),
-        gate,
-        up,
-        out,
-        e.width(step.out),
-        reads=[gate, up],
-        writes=[out],
-    )
+def matmul(e: Emitter, step: Step) -> None:
+    """A product, with a bias and a residual where the sum is its only use."""
+    m = e.memory
+    x, weight = step.reads
+    matrix, out = m.matrix(weight), m.values[step.out]
+    packed = matrix.kind in FORMATS
+    source = e.lines(x) if packed else m.values[x]
+    residual = [m.values[step.residual]] if step.residual else []
+    with e.recorder.touching([source, *residual], [out]):
+        e.recorder.add(
+            f"{'matmul' if packed else 'dense'}.{matrix.kind}",
+            *(m.counter(x), source, matrix.memory, out, matrix.rows, matrix.columns),
+            m.vector(step.bias) if step.bias else 0,
+            residual[0] if residual else 0,
+            0,
+        )
 
 
-def add(e: Emitter, step: Step) -> None:
-    a, out = e.values[step.reads[0]], e.values[step.out]
-    other = step.reads[1]
-    b = e.vector(other) if other in e.weights else e.values[other]
-    period = len(b) if other in e.weights else 0
-    e.call(
-        "simple.add",
-        e.counter(step.out),
-        a,
-        b,
-        out,
-        e.width(step.out),
-        period,
-        reads=[a, b],
-        writes=[out],
-    )
-
-
-def select_rows(e: Emitter, step: Step) -> None:
-    x, out = e.values[step.reads[0]], e.values[step.out]
-    e.call(
-        "simple.select_rows",
-        e.frame.rows,
-        x,
-        e.frame["rows"],
-        out,
-        e.width(step.out),
-        reads=[x],
-        writes=[out],
-    )
+def elementwise(e: Emitter, step: Step) -> None:
+    """Sums, products, gates, caps, scales."""
+    m, op = e.memory, step.node.op
+    kernel = f"elementwise.{op}"
+    if op is Op.SILU_MUL:
+        kernel = "gates.silu_mul"
+    elif op is Op.GELU_MUL:
+        kernel = f"gates.gelu_mul_{_attribute(step, 'approximation')}"
+    number = {Op.SOFTCAP: "cap", Op.SCALE: "factor"}.get(op)
+    a, out = m.values[step.reads[0]], m.values[step.out]
+    b = m.operand(step.reads[1]) if len(step.reads) > 1 else None
+    with e.recorder.touching([a, *([] if b is None else [b])], [out]):
+        constant = float(_attribute(step, number)) if number else 0.0
+        add_elementwise(e.recorder, kernel, m.counter(step.out), out, a, b, constant)
 
 
 def rope(e: Emitter, step: Step) -> None:
-    attrs = attributes(step.node)
-    key = attrs["frequencies"], attrs["magnitude"]
-    pairs = len(attrs["frequencies"])
-    if key not in e.angles:
-        table = e.angles[key] = np.zeros((e.chunk, 2, pairs), np.float32)
-        frequencies = np.array(attrs["frequencies"], np.float64)
-        e.call(
-            "simple.angles",
-            e.frame.tokens,
-            e.frame["positions"],
-            frequencies,
-            table,
-            pairs,
-            float(attrs["magnitude"]),
-            reads=[],
-            writes=[table],
+    """Rotate the heads by the run's angles."""
+    m = e.memory
+    table = e.angles(_attribute(step, "frequencies"), float(_attribute(step, "magnitude")))
+    x, out = m.values[step.reads[0]], m.values[step.out]
+    style, heads = _attribute(step, "style"), int(_attribute(step, "heads"))
+    with e.recorder.touching([x, table], [out]):
+        add_rope(e.recorder, m.inputs.tokens, table, style, heads, x, out)
+
+
+def attention(e: Emitter, step: Step) -> None:
+    """Append to the cache, then attend."""
+    m = e.memory
+    attrs: dict[str, Any] = dict(attributes(step.node))
+    q, k, v = (m.values[name] for name in step.reads[:3])
+    out = m.values[step.out]
+    node, cache, work = m.attention(step.reads[3], step.reads[4], attrs.pop("heads"))
+    attrs.pop("kv_heads")
+    sinks = m.vector(step.reads[7]) if len(step.reads) == 8 else None
+    with e.recorder.touching([q, k, v], [out, cache.keys, *work]):
+        add_attention(
+            *(e.recorder, m.inputs.frame, node, cache, work, q, k, v, out),
+            sinks=sinks,
+            single=e.single,
+            **attrs,
         )
-    table = e.angles[key]
-    x, out = e.values[step.reads[0]], e.values[step.out]
-    e.call(
-        "simple.rope",
-        e.frame.tokens,
-        x,
-        table,
-        out,
-        e.width(step.out),
-        int(attrs["heads"]),
-        pairs,
-        int(attrs["style"] == "neox"),
-        reads=[x, table],
-        writes=[out],
-    )
+
+
+def select_rows(e: Emitter, step: Step) -> None:
+    """The rows that are wanted."""
+    m = e.memory
+    x, out = m.values[step.reads[0]], m.values[step.out]
+    with e.recorder.touching([x], [out]):
+        add_select_rows(e.recorder, m.inputs.rows, m.inputs["rows"], x, out)
+
+
+def _attribute(step: Step, name: str) -> Any:
+    return attributes(step.node)[name]
 
 
 EMITTERS: dict[Op, Callable[[Emitter, Step], None]] = {
     Op.EMBED: embed,
-    Op.RMS_NORM: rms_norm,
+    Op.RMS_NORM: norm,
+    Op.LAYER_NORM: norm,
     Op.MATMUL: matmul,
-    Op.ADD: add,
+    Op.ADD: elementwise,
+    Op.MUL: elementwise,
+    Op.SILU_MUL: elementwise,
+    Op.GELU_MUL: elementwise,
+    Op.SOFTCAP: elementwise,
+    Op.SCALE: elementwise,
     Op.ROPE: rope,
     Op.ATTENTION: attention,
-    Op.SILU_MUL: silu_mul,
     Op.SELECT_ROWS: select_rows,
 }

@@ -17,7 +17,8 @@ from forge.backend import (
     row_indices,
 )
 from forge_cpu.compiled.emit import Emitter
-from forge_cpu.compiled.packed import load
+from forge_cpu.compiled.memory import Memory
+from forge_cpu.compiled.packed import load, packers, placeholders
 from forge_cpu.crew import Crew
 from forge_cpu.library import Library
 
@@ -40,9 +41,12 @@ class CompiledExecutable(Executable):
         self.chunk = chunk = _chunk(graph)
         self._crew = crew
         self._open = True
-        loaded = load(weights, library, crew, progress)
-        self._emitter = Emitter(graph, loaded, library, crew.size, chunk)
-        library.prepare(self._emitter.program.kernels, progress)
+        library.prepare(_kernels(graph, library, crew), progress)
+        self._memory = Memory(graph, load(weights, library, crew, progress), crew.size, chunk)
+        self._programs = {
+            recorder.single: recorder.record().program()
+            for recorder in _emitters(self._memory, library)
+        }
 
     @property
     def graph(self) -> Graph:
@@ -56,20 +60,34 @@ class CompiledExecutable(Executable):
         if not self._open:
             raise BackendError("this executable is closed")
         wanted = row_indices(rows, len(positions))
-        emitter = self._emitter
-        emitter.frame.set({**inputs, "positions": positions, "slots": slots, "rows": wanted})
+        memory = self._memory
+        memory.inputs.set({**inputs, "positions": positions, "slots": slots, "rows": wanted})
         for name, value in inputs.items():
-            if name not in emitter.frame:
-                emitter.values[name][: len(value)] = value
-        self._crew.run(emitter.program)
+            if name not in memory.inputs:
+                memory.values[name][: len(value)] = value
+        self._crew.run(self._programs[len(positions) == 1])
         return {
-            name: emitter.values[name][: emitter.count(name)].copy() for name in self._graph.outputs
+            name: memory.values[name][: int(memory.counter(name)[0])].copy()
+            for name in self._graph.outputs
         }
 
     def close(self) -> None:
         """Drop weights, caches and activations."""
-        self._open = False
-        self._emitter.clear()
+        if self._open:
+            self._open = False
+            del self._memory, self._programs
+
+
+def _emitters(memory: Memory, library: Library) -> list[Emitter]:
+    """For runs of any length, and for those of one token."""
+    return [Emitter(memory, library, single=single) for single in (False, True)]
+
+
+def _kernels(graph: Graph, library: Library, crew: Crew) -> set[str]:
+    """The names of all that the graph takes, by writing its programs over no weights."""
+    memory = Memory(graph, placeholders(graph), crew.size, 1)
+    names = {name for e in _emitters(memory, library) for name in e.record().kernels}
+    return names | packers(graph)
 
 
 def _chunk(graph: Graph) -> int:

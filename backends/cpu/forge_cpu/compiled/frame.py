@@ -7,18 +7,20 @@ from collections.abc import Mapping
 import numpy as np
 
 from forge.backend import Array
+from forge_cpu.steps import Frame
 
 
-class Frame:
+class Inputs:
     """Owns the counts of tokens and of wanted rows, and the integer inputs [tokens at most]."""
 
     def __init__(self, most: int) -> None:
         self.tokens = np.zeros(1, np.int64)
         self.rows = np.zeros(1, np.int64)
-        self._integers = {
-            name: np.zeros(most, np.int64 if name == "tokens" else np.int32)
-            for name in ("tokens", "positions", "slots", "rows")
+        self._integers: dict[str, Array] = {
+            "tokens": np.zeros(most, np.int64),
+            **{name: np.zeros(most, np.int32) for name in ("positions", "slots", "rows")},
         }
+        self.frame = Frame(self.tokens, self["positions"], self["slots"])
 
     def __getitem__(self, name: str) -> Array:
         """An integer input's memory."""

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from forge.backend import Array, Graph, Op, Progress, Weight, WeightSpec
+from forge.backend import Array, Graph, Progress, Weight, WeightSpec
 from forge_cpu.crew import Crew
 from forge_cpu.formats import FORMATS
 from forge_cpu.kv import lazy_bytes
 from forge_cpu.library import Library
 from forge_cpu.program import Program
-
-FLOATS = ("f32", "f16", "bf16")
-"""Types of matrices that stay as they are in the file."""
-_VECTORS = (Op.RMS_NORM, Op.LAYER_NORM, Op.ADD, Op.MUL, Op.ATTENTION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +70,21 @@ def _loaded(weight: Weight, library: Library, crew: Crew) -> Matrix | Array:
     return Matrix(spec.dtype, rows, columns, memory)
 
 
-def kernels(graph: Graph) -> Iterator[str]:
-    """The names of the kernels that loading the graph's weights takes."""
-    for spec in graph.weights.values():
-        if len(spec.shape) > 1 and spec.dtype in FORMATS:
-            yield f"pack.{spec.dtype}"
+def packers(graph: Graph) -> set[str]:
+    """The names of the kernels that repack the graph's weights."""
+    return {
+        f"pack.{spec.dtype}"
+        for spec in graph.weights.values()
+        if len(spec.shape) > 1 and spec.dtype in FORMATS
+    }
+
+
+def placeholders(graph: Graph) -> dict[str, Matrix | Array]:
+    """Weights of the right types and of no numbers."""
+    nothing = np.empty(0, np.uint8)
+    return {
+        name: np.empty(spec.shape, np.float32)
+        if len(spec.shape) == 1
+        else Matrix(spec.dtype, spec.elements // spec.shape[-1], spec.shape[-1], nothing)
+        for name, spec in graph.weights.items()
+    }

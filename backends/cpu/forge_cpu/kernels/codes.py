@@ -8,7 +8,7 @@ from llvmlite import ir
 
 from forge_cpu.formats import ROWS, Format
 from forge_cpu.isa import Isa
-from forge_cpu.kernels.lanes import I8, I32, call, constant, load, vector
+from forge_cpu.kernels.vectors import I8, I32, call, constant, load, vector
 
 _CHUNK = 4 * ROWS
 """Bytes of a plane that belong together: four codes of each row."""

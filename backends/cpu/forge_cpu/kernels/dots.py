@@ -12,7 +12,7 @@ from llvmlite import ir
 
 from forge_cpu.formats import Format
 from forge_cpu.isa import Isa
-from forge_cpu.kernels.lanes import I8, I16, I32, call, constant, vector
+from forge_cpu.kernels.vectors import I8, I16, I32, call, constant, vector
 
 
 class Dots(ABC):

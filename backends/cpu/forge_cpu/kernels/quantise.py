@@ -10,7 +10,6 @@ from numba.extending import intrinsic
 
 from forge_cpu.formats import BLOCK, LINE
 from forge_cpu.kernels.kernel import kernel
-from forge_cpu.kernels.lanes import F32, I8, I32, call, constant, load, splat, vector, word
 from forge_cpu.kernels.pointers import i64
 from forge_cpu.kernels.tile import (
     BY_8,
@@ -22,6 +21,7 @@ from forge_cpu.kernels.tile import (
     SCALE,
     TOTAL,
 )
+from forge_cpu.kernels.vectors import F32, I8, I32, call, constant, load, splat, vector, word
 
 _LEAST = 1e-30
 """Blocks below are zero: 127 over less might not be finite."""

@@ -18,7 +18,7 @@ from forge_cpu.formats import BLOCK, LINE, ROWS, Format
 from forge_cpu.isa import Isa
 from forge_cpu.kernels.codes import Codes
 from forge_cpu.kernels.dots import Dots, dots_for
-from forge_cpu.kernels.lanes import (
+from forge_cpu.kernels.vectors import (
     F32,
     I8,
     I32,

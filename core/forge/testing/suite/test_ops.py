@@ -95,7 +95,8 @@ def test_what_is_not_finite_shows_where_it_should_and_nowhere_else(
     broken[0][name][row, column] = value
     (found,) = runs(executable, [broken])
     (expected,) = runs(truth, [broken])
-    shows, should = ~np.isfinite(found), ~np.isfinite(expected)
+    shows: Array = ~np.isfinite(found)
+    should: Array = ~np.isfinite(expected)
     if case.column in BLOCKS:
         shows, should = shows.any(axis=1), should.any(axis=1)
         should |= shows & (np.arange(len(should)) >= row)

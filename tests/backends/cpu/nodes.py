@@ -114,9 +114,7 @@ class NodeRun:
         table = np.zeros((len(self.out), 2, len(frequencies)), np.float32)
         add_angles(program, self.frame, frequencies, attrs["magnitude"], table)
         x = self._operand(0)
-        add_rope(
-            program, self.frame.tokens, table, attrs["style"], attrs["heads"], x, self.out
-        )
+        add_rope(program, self.frame.tokens, table, attrs["style"], attrs["heads"], x, self.out)
 
     def _select_rows(self, program: Program, _: bool) -> None:
         add_select_rows(program, self.count, self.rows, self._operand(0), self.out)

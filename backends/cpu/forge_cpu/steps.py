@@ -20,7 +20,7 @@ GATINGS = ("softmax", "sigmoid", "softmax_selected")
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What changes from run to run: the count of tokens (int64 [1]), positions and slots (i32)."""
+    """What changes from run to run: how many tokens (int64 [1]), positions and slots (i32)."""
 
     tokens: Array
     positions: Array

@@ -42,3 +42,29 @@ def test_numbers_are_the_references(
     for first, second in zip(found, runs(node, steps), strict=True):
         np.testing.assert_array_equal(first, second)
     compare(found, runs(truth, steps), case.bound)
+
+
+BREAKABLE = [
+    pytest.param(case, name, id=f"{op}-{case.column}-{name}")
+    for op in OPS
+    for case in {c.column: c for c in reversed(op_cases()[op]) if c.steps[0].tokens > 2}.values()
+    for name, spec in case.graph.inputs.items()
+    if spec.dtype == "f32" and (case.column != "not causal" or name == "q")
+]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf], ids=["nan", "inf", "minus inf"])
+@pytest.mark.parametrize(("case", "name"), BREAKABLE)
+def test_what_is_not_finite_shows_where_the_reference_has_it(
+    case: OpCase, value: float, name: str, library: Library, crew: Crew, tmp_path: Path
+) -> None:
+    with open_gguf(case.write(tmp_path / "case.gguf")) as file:
+        weights = {name: w.dense() for name, w in Weights(case.graph, file).items()}
+        truth = Truth(case.graph, file)
+    node = NodeRun(case.graph, weights, library, crew)
+    (values, step), *_ = case.runs(512)
+    broken = {**values, name: values[name].copy()}
+    broken[name][step.tokens // 2, values[name].shape[1] // 3] = value
+    (found,) = runs(node, [(broken, step)])
+    (expected,) = runs(truth, [(broken, step)])
+    np.testing.assert_array_equal(np.isfinite(found), np.isfinite(expected))

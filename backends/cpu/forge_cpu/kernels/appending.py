@@ -28,8 +28,8 @@ from forge_cpu.kernels.attention_parts import (
     up,
 )
 from forge_cpu.kernels.cells import widen
-from forge_cpu.kernels.lanes import FLOAT, HALF, I16, I32
 from forge_cpu.kernels.pointers import f32, i8, i32, u16
+from forge_cpu.kernels.vectors import F16, F32, I16, I32
 from forge_cpu.kv import BLOCK, GROUP
 
 _NEAREST = np.float32(1.5 * 2**23)
@@ -48,7 +48,7 @@ def half_bits(isa: Isa) -> Any:
             del context
             if isa is Isa.GENERIC:
                 return _narrow(builder, arguments[0])
-            return builder.bitcast(builder.fptrunc(arguments[0], HALF), I16)
+            return builder.bitcast(builder.fptrunc(arguments[0], F16), I16)
 
         return types.uint16(types.float32), generate
 
@@ -71,8 +71,8 @@ def _narrow(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     odd = builder.and_(builder.lshr(magnitude, same(13)), same(1))
     rounded = builder.add(builder.add(magnitude, same(0xFFF)), odd)
     normal = builder.lshr(builder.sub(rounded, same(112 << 23)), same(13))
-    half = ir.Constant(FLOAT, 0.5)
-    shifted = builder.fadd(builder.bitcast(magnitude, FLOAT), half)
+    half = ir.Constant(F32, 0.5)
+    shifted = builder.fadd(builder.bitcast(magnitude, F32), half)
     subnormal = builder.sub(builder.bitcast(shifted, I32), same(0x3F000000))
     infinite = builder.icmp_unsigned(">=", magnitude, same(0x477FF000))  # rounds to 65536
     nan = builder.icmp_unsigned(">", magnitude, same(0x7F800000))
@@ -191,7 +191,7 @@ def _widened(isa: Isa) -> Any:
             del context
             if isa is Isa.GENERIC:
                 return widen(builder, arguments[0]).value
-            return builder.fpext(builder.bitcast(arguments[0], HALF), FLOAT)
+            return builder.fpext(builder.bitcast(arguments[0], F16), F32)
 
         return types.float32(types.uint16), generate
 

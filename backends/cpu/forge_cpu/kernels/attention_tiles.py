@@ -8,7 +8,6 @@ same bits in a prompt, in any chunk of it, and alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +17,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from forge_cpu.isa import Isa
-from forge_cpu.kernels.cells import Cells, i64, scaled
-from forge_cpu.kernels.lanes import FLOAT, I64, LANES, Number, constant, load, splat, store
+from forge_cpu.kernels.cells import Cells, group_size, row_size, scaled
+from forge_cpu.kernels.lanes import LANES, Number, constant, load, ranged, splat, store
+from forge_cpu.kernels.vectors import F32, I64, word
 from forge_cpu.kv import BLOCK, TILE
 
 ROWS = 8
@@ -27,7 +27,7 @@ ROWS = 8
 LINE = 64
 """Bytes of a vector."""
 
-_FLOATS = ir.VectorType(FLOAT, LANES)
+_FLOATS = ir.VectorType(F32, LANES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,30 +82,30 @@ def _scores(
 ) -> None:
     column_bytes = cells.bytes * LANES
     group_bytes = group_size(builder, cells, size)
-    with ranged(builder, i64(0), groups, vectors) as group:
+    with ranged(builder, word(0), groups, vectors) as group:
         base = builder.add(keys, builder.mul(group, group_bytes))
-        bases = [builder.add(base, builder.mul(group_bytes, i64(v))) for v in range(vectors)]
+        bases = [builder.add(base, builder.mul(group_bytes, word(v))) for v in range(vectors)]
         sums = _zeros(builder, rows * vectors)
 
         def columns(start: ir.Value, stop: ir.Value, scales: Sequence[Number] | None) -> None:
             with ranged(builder, start, stop, 1) as column:
-                offset = builder.mul(column, i64(column_bytes))
+                offset = builder.mul(column, word(column_bytes))
                 loaded = scaled([cells.vector(builder, b, offset) for b in bases], scales)
-                at = builder.mul(column, i64(4 * ROWS))
+                at = builder.mul(column, word(4 * ROWS))
                 for row in range(rows):
-                    query = _same(builder, queries, builder.add(at, i64(4 * row)))
+                    query = _same(builder, queries, builder.add(at, word(4 * row)))
                     for v, key in enumerate(loaded):
                         _add(builder, sums[row * vectors + v], query, key)
 
         if cells.kind == "q8_0":
-            with ranged(builder, i64(0), size, BLOCK) as start:
-                end = builder.add(start, i64(BLOCK))
+            with ranged(builder, word(0), size, BLOCK) as start:
+                end = builder.add(start, word(BLOCK))
                 stop = builder.select(builder.icmp_signed("<", end, size), end, size)
-                at = builder.add(builder.mul(size, i64(LANES)), start)  # 32 bytes for 32 columns
+                at = builder.add(builder.mul(size, word(LANES)), start)  # 32 bytes for 32 columns
                 columns(start, stop, [cells.halves(builder, b, at) for b in bases])
         else:
-            columns(i64(0), size, None)
-        target = builder.add(out, builder.mul(group, i64(LINE)))
+            columns(word(0), size, None)
+        target = builder.add(out, builder.mul(group, word(LINE)))
         for row in range(rows):
             for v in range(vectors):
                 value = builder.load(sums[row * vectors + v])
@@ -132,9 +132,9 @@ def weigh(cells: Cells, shape: Blocking) -> Any:
 
         def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> ir.Value:
             rows, weights, first, last, values, width, sums, stride = arguments
-            most = i64(shape.value_vectors)
+            most = word(shape.value_vectors)
             whole = builder.mul(builder.sdiv(width, most), most)
-            parts = (i64(0), whole, shape.value_vectors), (whole, width, 1)
+            parts = (word(0), whole, shape.value_vectors), (whole, width, 1)
             given = weights, first, last, values, width, sums, stride
             for count in _cases(builder, rows, shape.value_rows):
                 for start, stop, vectors in parts:
@@ -162,16 +162,16 @@ def _weigh(
     stride: ir.Value,
 ) -> None:
     row_bytes = row_size(builder, cells, width)
-    left = builder.add(values, builder.mul(column, i64(cells.bytes * LANES)))
+    left = builder.add(values, builder.mul(column, word(cells.bytes * LANES)))
     scale_at = builder.add(
         values,
         builder.add(
-            builder.mul(width, i64(LANES)),
-            builder.mul(builder.sdiv(column, i64(BLOCK // LANES)), i64(2)),
+            builder.mul(width, word(LANES)),
+            builder.mul(builder.sdiv(column, word(BLOCK // LANES)), word(2)),
         ),
     )
-    target = builder.add(sums, builder.mul(column, i64(LINE)))
-    targets = [builder.add(target, builder.mul(stride, i64(row))) for row in range(rows)]
+    target = builder.add(sums, builder.mul(column, word(LINE)))
+    targets = [builder.add(target, builder.mul(stride, word(row))) for row in range(rows)]
     places = [(address, LINE * v) for address in targets for v in range(vectors)]
     kept = [cgutils.alloca_once(builder, _FLOATS) for _ in places]
     for pointer, (address, offset) in zip(kept, places, strict=True):
@@ -179,45 +179,22 @@ def _weigh(
     with ranged(builder, first, last, 1) as key:
         offset = builder.mul(key, row_bytes)
         loaded = [
-            cells.vector(builder, left, builder.add(offset, i64(cells.bytes * LANES * v)))
+            cells.vector(builder, left, builder.add(offset, word(cells.bytes * LANES * v)))
             for v in range(vectors)
         ]
         if cells.kind == "q8_0":
             scales = [
-                cells.same(builder, scale_at, builder.add(offset, i64(2 * block)))
+                cells.same(builder, scale_at, builder.add(offset, word(2 * block)))
                 for block in range(max(1, vectors * LANES // BLOCK))
             ]
             loaded = scaled(loaded, [scales[v * LANES // BLOCK] for v in range(vectors)])
-        at = builder.mul(key, i64(4))
+        at = builder.mul(key, word(4))
         for row in range(rows):
-            weight = _same(builder, weights, builder.add(at, i64(4 * TILE * row)))
+            weight = _same(builder, weights, builder.add(at, word(4 * TILE * row)))
             for v, value in enumerate(loaded):
                 _add(builder, kept[row * vectors + v], weight, value)
     for pointer, (address, offset) in zip(kept, places, strict=True):
         store(builder, builder.load(pointer), address, offset)
-
-
-def group_size(builder: ir.IRBuilder, cells: Cells, size: ir.Value) -> ir.Value:
-    """Bytes of a group of keys."""
-    return builder.add(
-        builder.mul(size, i64(cells.bytes * LANES)),
-        builder.mul(_scales(builder, cells, size), i64(2 * LANES)),
-    )
-
-
-def row_size(builder: ir.IRBuilder, cells: Cells, width: ir.Value) -> ir.Value:
-    """Bytes of a row of values, `width` vectors wide."""
-    columns = builder.mul(width, i64(LANES))
-    return builder.add(
-        builder.mul(columns, i64(cells.bytes)),
-        builder.mul(_scales(builder, cells, columns), i64(2)),
-    )
-
-
-def _scales(builder: ir.IRBuilder, cells: Cells, columns: ir.Value) -> ir.Value:
-    if cells.kind != "q8_0":
-        return i64(0)
-    return builder.sdiv(builder.add(columns, i64(BLOCK - 1)), i64(BLOCK))
 
 
 def _cases(builder: ir.IRBuilder, value: ir.Value, most: int) -> Iterator[int]:
@@ -234,14 +211,6 @@ def _cases(builder: ir.IRBuilder, value: ir.Value, most: int) -> Iterator[int]:
     builder.position_at_end(end)
 
 
-@contextmanager
-def ranged(
-    builder: ir.IRBuilder, start: ir.Value, stop: ir.Value, step: int = 1
-) -> Iterator[ir.Value]:
-    with cgutils.for_range_slice(builder, start, stop, i64(step), intp=I64) as (index, _):
-        yield index
-
-
 def _zeros(builder: ir.IRBuilder, count: int) -> list[ir.Value]:
     zero = constant(_FLOATS, 0.0)
     pointers = [cgutils.alloca_once(builder, _FLOATS) for _ in range(count)]
@@ -252,7 +221,7 @@ def _zeros(builder: ir.IRBuilder, count: int) -> list[ir.Value]:
 
 def _same(builder: ir.IRBuilder, address: ir.Value, offset: ir.Value) -> Number:
     """A float32 in all lanes."""
-    return Number(builder, splat(builder, load(builder, address, FLOAT, offset)))
+    return Number(builder, splat(builder, load(builder, address, F32, offset)))
 
 
 def _add(builder: ir.IRBuilder, pointer: ir.Value, factor: Number, value: Number) -> None:

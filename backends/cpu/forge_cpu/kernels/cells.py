@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from forge_cpu.kernels.lanes import FLOAT, HALF, I8, I16, I32, I64, LANES, Number, load, splat
-from forge_cpu.kv import KIND_BYTES
+from forge_cpu.kernels.lanes import LANES, Number, load, splat
+from forge_cpu.kernels.vectors import F16, F32, I8, I16, I32, word
+from forge_cpu.kv import BLOCK, KIND_BYTES
 
-_FLOATS = ir.VectorType(FLOAT, LANES)
+_FLOATS = ir.VectorType(F32, LANES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Cells:
         if self.half:
             return Number(
                 builder,
-                builder.fpext(load(builder, address, ir.VectorType(HALF, LANES), offset), _FLOATS),
+                builder.fpext(load(builder, address, ir.VectorType(F16, LANES), offset), _FLOATS),
             )
         return widen(builder, load(builder, address, ir.VectorType(I16, LANES), offset))
 
@@ -56,9 +57,7 @@ class Cells:
         """One half-precision number in all lanes."""
         bits = load(builder, address, I16, offset)
         if self.half:
-            return Number(
-                builder, splat(builder, builder.fpext(builder.bitcast(bits, HALF), FLOAT))
-            )
+            return Number(builder, splat(builder, builder.fpext(builder.bitcast(bits, F16), F32)))
         return Number(builder, splat(builder, widen(builder, bits).value))
 
 
@@ -70,7 +69,7 @@ def widen(builder: ir.IRBuilder, bits: ir.Value) -> Number:
     """
     many = isinstance(bits.type, ir.VectorType)
     ints = ir.VectorType(I32, LANES) if many else I32
-    floats = _FLOATS if many else FLOAT
+    floats = _FLOATS if many else F32
 
     def same(value: int) -> ir.Constant:
         return ir.Constant(ints, [value] * LANES if many else value)
@@ -91,6 +90,24 @@ def scaled(vectors: Sequence[Number], scales: Sequence[Number] | None) -> list[N
     return [vector * scale for vector, scale in zip(vectors, scales, strict=True)]
 
 
-def i64(value: int) -> ir.Constant:
-    """A constant of 64 bits."""
-    return ir.Constant(I64, value)
+def group_size(builder: ir.IRBuilder, cells: Cells, size: ir.Value) -> ir.Value:
+    """Bytes of a group of keys."""
+    return builder.add(
+        builder.mul(size, word(cells.bytes * LANES)),
+        builder.mul(_scales(builder, cells, size), word(2 * LANES)),
+    )
+
+
+def row_size(builder: ir.IRBuilder, cells: Cells, width: ir.Value) -> ir.Value:
+    """Bytes of a row of values, `width` vectors wide."""
+    columns = builder.mul(width, word(LANES))
+    return builder.add(
+        builder.mul(columns, word(cells.bytes)),
+        builder.mul(_scales(builder, cells, columns), word(2)),
+    )
+
+
+def _scales(builder: ir.IRBuilder, cells: Cells, columns: ir.Value) -> ir.Value:
+    if cells.kind != "q8_0":
+        return word(0)
+    return builder.sdiv(builder.add(columns, word(BLOCK - 1)), word(BLOCK))

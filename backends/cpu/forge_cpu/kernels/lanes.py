@@ -7,17 +7,19 @@ whose layout the kernel chose.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
+from numba.core import cgutils
+
+from forge_cpu.kernels import vectors
+from forge_cpu.kernels.vectors import I8, I32, I64, word
 
 LANES = 16
 """Numbers of a vector: one register of AVX-512, two of AVX2, four of SSE and NEON."""
-
-I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
-HALF, FLOAT = ir.HalfType(), ir.FloatType()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +115,7 @@ def call(builder: ir.IRBuilder, name: str, arguments: list[ir.Value]) -> ir.Valu
 
 def splat(builder: ir.IRBuilder, value: ir.Value, lanes: int = LANES) -> ir.Value:
     """One number in all lanes."""
-    kind = ir.VectorType(value.type, lanes)
-    first = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(I32, 0))
-    return builder.shuffle_vector(
-        first, ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(I32, lanes), [0] * lanes)
-    )
+    return vectors.splat(builder, value, lanes)
 
 
 def at(
@@ -125,7 +123,7 @@ def at(
 ) -> ir.Value:
     """A pointer to `kind` at a byte offset from an address."""
     if isinstance(offset, int):
-        offset = ir.Constant(I64, offset)
+        offset = word(offset)
     base = builder.inttoptr(address, I8.as_pointer())
     return builder.bitcast(builder.gep(base, [offset]), kind.as_pointer())
 
@@ -175,3 +173,12 @@ def largest(builder: ir.IRBuilder, vector: ir.Value) -> ir.Value:
         return builder.select(builder.fcmp_ordered(">", a, b), a, b)
 
     return fold(builder, vector, larger)
+
+
+@contextmanager
+def ranged(
+    builder: ir.IRBuilder, start: ir.Value, stop: ir.Value, step: int = 1
+) -> Iterator[ir.Value]:
+    """A loop: its index, with the builder in its body."""
+    with cgutils.for_range_slice(builder, start, stop, word(step), intp=I64) as (index, _):
+        yield index

@@ -14,12 +14,11 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from forge_cpu.kernels.attention_tiles import ranged
-from forge_cpu.kernels.cells import i64
-from forge_cpu.kernels.lanes import FLOAT, LANES, Number, constant, load, splat, store, total
+from forge_cpu.kernels.lanes import LANES, Number, constant, load, ranged, splat, store, total
+from forge_cpu.kernels.vectors import F32, word
 
 Curve: TypeAlias = Callable[..., Number]
-_FLOATS = ir.VectorType(FLOAT, LANES)
+_FLOATS = ir.VectorType(F32, LANES)
 _CHAINS = 4
 """Sums that run side by side, so that an addition need not wait for the one before it."""
 
@@ -35,11 +34,11 @@ def each(curve: Curve, sources: int) -> Any:
         def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> ir.Value:
             out, count, a, b, c, number = arguments
             whole = _whole(builder, count, LANES)
-            parts = (i64(0), whole, LANES, _FLOATS), (whole, count, 1, FLOAT)
+            parts = (word(0), whole, LANES, _FLOATS), (whole, count, 1, F32)
             for start, stop, step, kind in parts:
                 fixed = splat(builder, number) if step > 1 else number
                 with ranged(builder, start, stop, step) as index:
-                    at = builder.mul(index, i64(4))
+                    at = builder.mul(index, word(4))
                     values = [
                         Number(builder, load(builder, source, kind, at))
                         for source in (a, b, c)[:sources]
@@ -70,20 +69,20 @@ def sum_of(curve: Curve) -> Any:
             for pointer in sums:
                 builder.store(zero, pointer)
             many, whole = (_whole(builder, count, n) for n in (_CHAINS * LANES, LANES))
-            for start, stop, chains in ((i64(0), many, _CHAINS), (many, whole, 1)):
+            for start, stop, chains in ((word(0), many, _CHAINS), (many, whole, 1)):
                 with ranged(builder, start, stop, chains * LANES) as index:
-                    at = builder.mul(index, i64(4))
+                    at = builder.mul(index, word(4))
                     for chain in range(chains):
-                        offset = builder.add(at, i64(4 * LANES * chain))
+                        offset = builder.add(at, word(4 * LANES * chain))
                         term = curve(Number(builder, load(builder, source, _FLOATS, offset)), fixed)
                         before = Number(builder, builder.load(sums[chain]))
                         builder.store((before + term).value, sums[chain])
             halves = [builder.fadd(builder.load(a), builder.load(b)) for a, b in _pairs(sums)]
-            last = cgutils.alloca_once(builder, FLOAT)
+            last = cgutils.alloca_once(builder, F32)
             builder.store(total(builder, builder.fadd(*halves)), last)
             with ranged(builder, whole, count) as index:
-                at = builder.mul(index, i64(4))
-                one = Number(builder, load(builder, source, FLOAT, at))
+                at = builder.mul(index, word(4))
+                one = Number(builder, load(builder, source, F32, at))
                 before = Number(builder, builder.load(last))
                 builder.store((before + curve(one, Number(builder, number))).value, last)
             return builder.load(last)
@@ -94,7 +93,7 @@ def sum_of(curve: Curve) -> Any:
 
 
 def _whole(builder: ir.IRBuilder, count: ir.Value, step: int) -> ir.Value:
-    return builder.mul(builder.sdiv(count, i64(step)), i64(step))
+    return builder.mul(builder.sdiv(count, word(step)), word(step))
 
 
 def _pairs(values: list[Any]) -> list[tuple[Any, Any]]:

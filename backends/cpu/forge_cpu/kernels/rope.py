@@ -15,12 +15,11 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from forge_cpu.kernels.attention_tiles import ranged
-from forge_cpu.kernels.cells import i64 as whole
 from forge_cpu.kernels.kernel import Function, kernel
-from forge_cpu.kernels.lanes import FLOAT, I32, LANES, Number, load, store
+from forge_cpu.kernels.lanes import LANES, Number, load, ranged, store
 from forge_cpu.kernels.loops import each
 from forge_cpu.kernels.pointers import f32, f64, float_of, i32, i64
+from forge_cpu.kernels.vectors import F32, I32, word
 
 _copy = each(lambda x, _: x, 1)
 _HALF = LANES // 2
@@ -50,12 +49,12 @@ def _halves(typing: Any, x: Any, out: Any, pairs: Any, table: Any) -> Any:
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> ir.Value:
         x, out, pairs, table = arguments
-        apart = builder.mul(pairs, whole(4))
-        vectors = builder.mul(builder.sdiv(pairs, whole(LANES)), whole(LANES))
-        parts = (whole(0), vectors, LANES, ir.VectorType(FLOAT, LANES)), (vectors, pairs, 1, FLOAT)
+        apart = builder.mul(pairs, word(4))
+        vectors = builder.mul(builder.sdiv(pairs, word(LANES)), word(LANES))
+        parts = (word(0), vectors, LANES, ir.VectorType(F32, LANES)), (vectors, pairs, 1, F32)
         for start, stop, step, kind in parts:
             with ranged(builder, start, stop, step) as pair:
-                at = builder.mul(pair, whole(4))
+                at = builder.mul(pair, word(4))
                 far = builder.add(at, apart)
                 a, b, cosine, sine = (
                     Number(builder, load(builder, source, kind, offset))
@@ -75,11 +74,11 @@ def _neighbours(typing: Any, x: Any, out: Any, pairs: Any, table: Any) -> Any:
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> ir.Value:
         x, out, pairs, table = arguments
-        sines = builder.mul(pairs, whole(4))
-        vectors = builder.mul(builder.sdiv(pairs, whole(_HALF)), whole(_HALF))
-        floats, many = ir.VectorType(FLOAT, LANES), ir.VectorType(FLOAT, _HALF)
-        with ranged(builder, whole(0), vectors, _HALF) as pair:
-            at, place = (builder.mul(pair, whole(n)) for n in (4, 8))
+        sines = builder.mul(pairs, word(4))
+        vectors = builder.mul(builder.sdiv(pairs, word(_HALF)), word(_HALF))
+        floats, many = ir.VectorType(F32, LANES), ir.VectorType(F32, _HALF)
+        with ranged(builder, word(0), vectors, _HALF) as pair:
+            at, place = (builder.mul(pair, word(n)) for n in (4, 8))
             both = load(builder, x, floats, place)
             a, b = (Number(builder, _taken(builder, both, range(i, LANES, 2))) for i in (0, 1))
             cosine, sine = (
@@ -90,10 +89,10 @@ def _neighbours(typing: Any, x: Any, out: Any, pairs: Any, table: Any) -> Any:
             mixed = [i // 2 + _HALF * (i % 2) for i in range(LANES)]
             store(builder, _taken(builder, first.value, mixed, second.value), out, place)
         with ranged(builder, vectors, pairs) as pair:
-            at, place = (builder.mul(pair, whole(n)) for n in (4, 8))
-            next_place = builder.add(place, whole(4))
+            at, place = (builder.mul(pair, word(n)) for n in (4, 8))
+            next_place = builder.add(place, word(4))
             a, b, cosine, sine = (
-                Number(builder, load(builder, source, FLOAT, offset))
+                Number(builder, load(builder, source, F32, offset))
                 for source, offset in (
                     (x, place), (x, next_place), (table, at), (table, builder.add(at, sines))
                 )

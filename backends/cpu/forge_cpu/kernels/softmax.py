@@ -13,26 +13,25 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from forge_cpu.kernels.attention_tiles import LINE, ranged
-from forge_cpu.kernels.cells import i64
+from forge_cpu.kernels.attention_tiles import LINE
 from forge_cpu.kernels.functions import exp, exp_of_negative, tanh
 from forge_cpu.kernels.lanes import (
-    FLOAT,
-    I32,
     LANES,
     Number,
     constant,
     largest,
     load,
+    ranged,
     splat,
     store,
     total,
 )
+from forge_cpu.kernels.vectors import F32, I32, word
 
 HEADER = LINE
 """Bytes of a record before its sums."""
 LOWEST = float("-inf")
-_FLOATS = ir.VectorType(FLOAT, LANES)
+_FLOATS = ir.VectorType(F32, LANES)
 _INDICES = ir.VectorType(I32, LANES)
 
 
@@ -46,17 +45,17 @@ def soften(typing: Any, scores: Any, first: Any, last: Any, cap: Any, record: An
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> ir.Value:
         scores, first, last, cap, record = arguments
-        lanes = i64(LANES)
+        lanes = word(LANES)
         start = builder.mul(builder.sdiv(first, lanes), lanes)
-        with builder.if_then(builder.fcmp_ordered(">", cap, ir.Constant(FLOAT, 0.0))):
+        with builder.if_then(builder.fcmp_ordered(">", cap, ir.Constant(F32, 0.0))):
             bound = Number(builder, splat(builder, cap))
             with ranged(builder, start, last, LANES) as key:
-                at = builder.mul(key, i64(4))
+                at = builder.mul(key, word(4))
                 score = Number(builder, load(builder, scores, _FLOATS, at))
                 store(builder, (tanh(score / bound) * bound).value, scores, at)
         best = cgutils.alloca_once_value(builder, constant(_FLOATS, LOWEST))
         with ranged(builder, start, last, LANES) as key:
-            score = Number(builder, load(builder, scores, _FLOATS, builder.mul(key, i64(4))))
+            score = Number(builder, load(builder, scores, _FLOATS, builder.mul(key, word(4))))
             seen = score.where(_within(builder, key, first, last), LOWEST)
             most = Number(builder, builder.load(best))
             builder.store(seen.where(most.below(seen), most).value, best)
@@ -64,7 +63,7 @@ def soften(typing: Any, scores: Any, first: Any, last: Any, cap: Any, record: An
         base = Number(builder, splat(builder, _finite_base(Number(builder, top)).value))
         sums = cgutils.alloca_once_value(builder, constant(_FLOATS, 0.0))
         with ranged(builder, start, last, LANES) as key:
-            at = builder.mul(key, i64(4))
+            at = builder.mul(key, word(4))
             weight = exp_of_negative(Number(builder, load(builder, scores, _FLOATS, at)) - base)
             weight = weight.where(_within(builder, key, first, last), 0.0)
             store(builder, weight.value, scores, at)
@@ -83,16 +82,16 @@ def merge(typing: Any, whole: Any, part: Any, width: Any) -> Any:
 
     def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> ir.Value:
         whole, part, width = arguments
-        before, now = (Number(builder, load(builder, a, FLOAT)) for a in (whole, part))
+        before, now = (Number(builder, load(builder, a, F32)) for a in (whole, part))
         top = now.where(before.below(now), before)
         base = _finite_base(top)
         keep, take = exp(before - base), exp(now - base)
-        sums = [Number(builder, load(builder, address, FLOAT, 4)) for address in (whole, part)]
+        sums = [Number(builder, load(builder, address, F32, 4)) for address in (whole, part)]
         store(builder, top.value, whole)
         store(builder, take.times_plus(sums[1], keep * sums[0]).value, whole, 4)
         kept, taken = (Number(builder, splat(builder, n.value)) for n in (keep, take))
-        with ranged(builder, i64(0), width, 1) as column:
-            at = builder.add(builder.mul(column, i64(LINE)), i64(HEADER))
+        with ranged(builder, word(0), width, 1) as column:
+            at = builder.add(builder.mul(column, word(LINE)), word(HEADER))
             old = Number(builder, load(builder, whole, _FLOATS, at))
             new = Number(builder, load(builder, part, _FLOATS, at))
             store(builder, taken.times_plus(new, kept * old).value, whole, at)
@@ -103,8 +102,8 @@ def merge(typing: Any, whole: Any, part: Any, width: Any) -> Any:
 
 def _finite_base(top: Number) -> Number:
     """What scores are compared with: where all are -inf, 0, so that their weights are 0."""
-    least = top.builder.fcmp_ordered("==", top.value, ir.Constant(FLOAT, LOWEST))
-    return Number(top.builder, ir.Constant(FLOAT, 0.0)).where(least, top)
+    least = top.builder.fcmp_ordered("==", top.value, ir.Constant(F32, LOWEST))
+    return Number(top.builder, ir.Constant(F32, 0.0)).where(least, top)
 
 
 def _within(builder: ir.IRBuilder, key: ir.Value, first: ir.Value, last: ir.Value) -> ir.Value:

@@ -52,18 +52,23 @@ def tile_for(form: Format, isa: Isa, tokens: int) -> Any:
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             del signature
-            lanes = dots_for(isa).lanes
-            if lanes == ROWS:
-                _Tile(builder, form, isa, tokens, word(0)).emit(*arguments)
-            else:
-                with cgutils.for_range(builder, word(ROWS // lanes)) as loop:
-                    row = builder.mul(loop.index, word(lanes))
-                    _Tile(builder, form, isa, tokens, row).emit(*arguments)
+            emit_tile(builder, form, isa, tokens, arguments)
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 5), generate
 
     return tile
+
+
+def emit_tile(builder: Any, form: Format, isa: Isa, tokens: int, arguments: Any) -> None:
+    """As many rows at a time as a vector has lanes."""
+    lanes = dots_for(isa).lanes
+    if lanes == ROWS:
+        _Tile(builder, form, isa, tokens, word(0)).emit(*arguments)
+        return
+    with cgutils.for_range(builder, word(ROWS // lanes)) as loop:
+        row = builder.mul(loop.index, word(lanes))
+        _Tile(builder, form, isa, tokens, row).emit(*arguments)
 
 
 class _Tile:

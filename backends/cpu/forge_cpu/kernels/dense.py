@@ -11,12 +11,12 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import njit
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from forge_cpu.isa import Isa
 from forge_cpu.kernels import pointers
+from forge_cpu.kernels.externals import external
 from forge_cpu.kernels.kernel import Function, Kernel, kernel_for_isa
 from forge_cpu.kernels.pieces import take_piece
 from forge_cpu.kernels.pointers import address_of, i64
@@ -42,19 +42,10 @@ def tile_for(kind: str, isa: Isa, tokens: int) -> Any:
     `out` is float32 [tokens, rows of a tile]; rows past the last repeat it.
     """
 
-    @intrinsic
-    def tile(typing: Any, x: Any, weights: Any, out: Any, columns: Any, last: Any) -> Any:
-        """Fill `out`."""
-        del typing, x, weights, out, columns, last
-
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            del signature
-            _Tile(builder, kind, isa, tokens).emit(*arguments)
-            return context.get_dummy_value()
-
-        return types.void(*[types.int64] * 5), generate
-
-    return tile
+    return external(
+        f"forge_dense_{kind}_{isa}_{tokens}",
+        lambda builder, arguments: _Tile(builder, kind, isa, tokens).emit(*arguments),
+    )
 
 
 class _Tile:

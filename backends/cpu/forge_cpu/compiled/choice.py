@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from importlib.util import find_spec
 
@@ -13,9 +14,12 @@ MATRICES = ("f32", "f16", "bf16", *FORMATS)
 """Types that matrices are computed in."""
 
 
+VARIABLE = "FORGE_CPU_KERNELS"
+
+
 def available() -> bool:
-    """Whether kernels can be compiled here: numba is an extra, and new Pythons wait for it."""
-    return find_spec("numba") is not None
+    """Whether kernels are wanted and can be compiled: numba is an extra, new Pythons wait for it."""
+    return os.environ.get(VARIABLE) == "1" and find_spec("numba") is not None
 
 
 def computes(node: Node, specs: Mapping[str, Value]) -> bool:

@@ -18,7 +18,7 @@ VARIABLE = "FORGE_CPU_KERNELS"
 
 
 def available() -> bool:
-    """Whether kernels are wanted and can be compiled: numba is an extra, new Pythons wait for it."""
+    """Whether kernels are asked for, and numba, which is an extra, is here to compile them."""
     return os.environ.get(VARIABLE) == "1" and find_spec("numba") is not None
 
 

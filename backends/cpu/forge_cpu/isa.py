@@ -14,6 +14,7 @@ class Isa(StrEnum):
     """What a kernel's inner loop is written for, from the plainest up."""
 
     GENERIC = "generic"
+    NEON = "neon"
     AVX2 = "avx2"
     AVX512VNNI = "avx512vnni"
 
@@ -21,6 +22,7 @@ class Isa(StrEnum):
 _NEEDS = {
     Isa.AVX512VNNI: ("avx512f", "avx512bw", "avx512vl", "avx512vnni", "f16c", "fma"),
     Isa.AVX2: ("avx2", "f16c", "fma"),
+    Isa.NEON: ("neon", "dotprod"),
     Isa.GENERIC: (),
 }
 
@@ -30,7 +32,7 @@ def current() -> Isa:
 
     BackendUnavailable for a name that is none, or for one that this processor lacks.
     """
-    found = [isa for isa, features in _NEEDS.items() if all(map(host_features().get, features))]
+    found = available()
     name = os.environ.get(VARIABLE, "")
     if not name:
         return found[0]
@@ -41,6 +43,12 @@ def current() -> Isa:
             f"{VARIABLE}={name}: this processor offers {', '.join(found)}\nUnset {VARIABLE}."
         )
     return Isa(name)
+
+
+def available() -> list[Isa]:
+    """Those that this processor has, the best one first."""
+    features = host_features()
+    return [isa for isa, needed in _NEEDS.items() if all(map(features.get, needed))]
 
 
 def host_features() -> dict[str, bool]:

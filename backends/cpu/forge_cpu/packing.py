@@ -18,12 +18,16 @@ DENSE = frozenset({"f32", "f16", "bf16"})
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A matrix [rows, columns] of a weight type, and its bytes: its own, or of DENSE the file's."""
+    """Matrices [rows, columns] of a weight type, and their bytes: own ones, or of DENSE the file's.
+
+    One matrix, or those of a layer's experts one after another.
+    """
 
     kind: str
     rows: int
     columns: int
     data: Array
+    experts: int = 1
 
     @property
     def quantised(self) -> bool:
@@ -36,21 +40,31 @@ class Packed:
         return f"matmul.{self.kind}" if self.quantised else f"dense.{self.kind}"
 
     @property
+    def experts_matmul(self) -> str:
+        """The kernel that multiplies each expert's rows by its matrix."""
+        return f"experts.{self.kind}"
+
+    @property
     def embed(self) -> str:
         """The kernel that reads rows of it."""
         return f"embed.{self.kind}"
 
 
 def pack(kind: str, raw: Array, columns: int, crew: Crew, library: Library) -> Packed:
-    """Repack a file's rows, uint8 [rows, bytes]; F32, F16 and BF16 are taken as they are."""
-    rows, row_bytes = raw.shape
+    """Repack a file's rows, uint8 [rows, bytes] or [experts, rows, bytes]; DENSE stay as is."""
+    rows, row_bytes = raw.shape[-2:]
+    matrices = raw.reshape(-1, rows, row_bytes)
     if kind in DENSE:
-        return Packed(kind, rows, columns, np.ascontiguousarray(raw))
-    data = aligned_bytes(FORMATS[kind].packed_bytes(rows, columns))
+        return Packed(kind, rows, columns, np.ascontiguousarray(raw), len(matrices))
+    each = FORMATS[kind].packed_bytes(rows, columns)
+    data = aligned_bytes(each * len(matrices))
     program = Program(library)
-    program.add(f"pack.{kind}", np.ascontiguousarray(raw), row_bytes, data, rows, columns)
+    for number, matrix in enumerate(matrices):
+        given = np.ascontiguousarray(matrix)
+        place = data[each * number : each * (number + 1)]
+        program.add(f"pack.{kind}", given, row_bytes, place, rows, columns, wait=False)
     crew.run(program)
-    return Packed(kind, rows, columns, data)
+    return Packed(kind, rows, columns, data, len(matrices))
 
 
 def lines_for(tokens: int, columns: int) -> Array:

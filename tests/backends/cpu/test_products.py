@@ -9,13 +9,15 @@ from forge.testing import random_blocks
 from forge.weights import dequantize
 from forge_cpu.crew import Crew
 from forge_cpu.formats import FORMATS
-from forge_cpu.isa import Isa, current
+from forge_cpu.isa import Isa, available
 from forge_cpu.library import Library
 from forge_cpu.packing import DENSE, Packed, lines_for, pack
 from forge_cpu.program import Program
 
 Floats = NDArray[np.float32]
-ISAS = [isa for isa in Isa if [*Isa].index(isa) <= [*Isa].index(current())]
+BEST, *OTHERS = available()
+KINDS_FOR_OTHERS = ("q4_1", "q5_0", "q8_0", "q2_k", "q6_k", "iq4_xs", "f16")
+"""Every width of code, kind of scale and place of a sum."""
 ROWS, TOKENS = 37, 13
 """Two groups and a part of one; a tile, and what is left of one."""
 COLUMNS = 768
@@ -70,7 +72,13 @@ class Matrix:
         return out
 
 
-@pytest.fixture(params=[(isa, kind) for isa in ISAS for kind in (*FORMATS, *DENSE)], ids="-".join)
+@pytest.fixture(
+    params=[
+        *((BEST, kind) for kind in (*FORMATS, *sorted(DENSE))),
+        *((isa, kind) for isa in OTHERS for kind in KINDS_FOR_OTHERS),
+    ],
+    ids="-".join,
+)
 def matrix(request: pytest.FixtureRequest):
     isa, kind = request.param
     matrix = Matrix(kind, isa)
@@ -129,7 +137,7 @@ def test_embedded_rows_are_the_weights(matrix: Matrix) -> None:
 
 @pytest.mark.parametrize("kind", ["q4_1", "q6_k"])
 def test_the_number_of_threads_changes_no_bit(kind: str) -> None:
-    one, three = Matrix(kind, current(), 1), Matrix(kind, current(), 3)
+    one, three = Matrix(kind, BEST, 1), Matrix(kind, BEST, 3)
     try:
         np.testing.assert_array_equal(one.product(one.x), three.product(three.x))
     finally:

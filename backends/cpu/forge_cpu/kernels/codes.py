@@ -7,7 +7,7 @@ from typing import Any
 from llvmlite import ir
 
 from forge_cpu.formats import ROWS, Format
-from forge_cpu.isa import Isa
+from forge_cpu.isa import Isa, host_features
 from forge_cpu.kernels.vectors import I8, I32, call, constant, load, vector
 
 _CHUNK = 4 * ROWS
@@ -65,7 +65,11 @@ class Codes:
             found = call(builder, "llvm.x86.avx512.pshuf.b.512", kind, [entries, places])
         elif self._isa is Isa.AVX2:
             found = call(builder, "llvm.x86.avx2.pshuf.b", kind, [entries, places])
-        else:  # a plain processor's shuffles are fixed: choose among the sixteen
+        elif self._isa is Isa.GENERIC and host_features().get("ssse3"):
+            found = call(builder, "llvm.x86.ssse3.pshuf.b.128", kind, [entries, places])
+        elif self._isa is Isa.NEON:
+            found = call(builder, "llvm.aarch64.neon.tbl1.v16i8", kind, [entries, places])
+        else:  # shuffles are fixed: choose among the sixteen
             found = entries
             for code, value in enumerate(table):
                 here = builder.icmp_unsigned("==", places, constant(I8, size, code))

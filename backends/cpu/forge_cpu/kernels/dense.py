@@ -11,12 +11,12 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import njit
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from forge_cpu.isa import Isa
 from forge_cpu.kernels import pointers
+from forge_cpu.kernels.externals import external
 from forge_cpu.kernels.kernel import Function, Kernel, kernel_for_isa
 from forge_cpu.kernels.pieces import take_piece
 from forge_cpu.kernels.pointers import address_of, i64
@@ -25,8 +25,9 @@ from forge_cpu.kernels.vectors import F16, F32, I16, I32, call, constant, load, 
 
 SIZES = {"f32": 4, "f16": 2, "bf16": 2}
 """Bytes of a weight."""
-_LANES = {Isa.AVX512VNNI: 16, Isa.AVX2: 8, Isa.GENERIC: 4}
-_ROWS = {Isa.AVX512VNNI: 4, Isa.AVX2: 2, Isa.GENERIC: 2}
+_LANES = {Isa.AVX512VNNI: 16, Isa.AVX2: 8, Isa.NEON: 4, Isa.GENERIC: 4}
+ROWS = {Isa.AVX512VNNI: 4, Isa.AVX2: 2, Isa.NEON: 4, Isa.GENERIC: 2}
+"""Of a tile."""
 _TOKENS = 4
 """Of a tile: with the rows, as many sums as there are registers for."""
 _CACHED_BYTES = 256 << 10
@@ -41,19 +42,10 @@ def tile_for(kind: str, isa: Isa, tokens: int) -> Any:
     `out` is float32 [tokens, rows of a tile]; rows past the last repeat it.
     """
 
-    @intrinsic
-    def tile(typing: Any, x: Any, weights: Any, out: Any, columns: Any, last: Any) -> Any:
-        """Fill `out`."""
-        del typing, x, weights, out, columns, last
-
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            del signature
-            _Tile(builder, kind, isa, tokens).emit(*arguments)
-            return context.get_dummy_value()
-
-        return types.void(*[types.int64] * 5), generate
-
-    return tile
+    return external(
+        f"forge_dense_{kind}_{isa}_{tokens}",
+        lambda builder, arguments: _Tile(builder, kind, isa, tokens).emit(*arguments),
+    )
 
 
 class _Tile:
@@ -61,7 +53,7 @@ class _Tile:
 
     def __init__(self, builder: Any, kind: str, isa: Isa, tokens: int) -> None:
         self.builder, self.kind, self.isa, self.tokens = builder, kind, isa, tokens
-        self.lanes, self.rows = _LANES[isa], _ROWS[isa]
+        self.lanes, self.rows = _LANES[isa], ROWS[isa]
         self.floats = vector(F32, self.lanes)
 
     def emit(self, x: Any, weights: Any, out: Any, columns: Any, last: Any) -> None:
@@ -169,7 +161,7 @@ def _finisher(height: int) -> Callable[..., None]:
 def tiles_for(kind: str, isa: Isa) -> Callable[..., None]:
     """Rows `first` to `stop` against any number of tokens."""
     wide, single = tile_for(kind, isa, _TOKENS), tile_for(kind, isa, 1)
-    height, size = _ROWS[isa], SIZES[kind]
+    height, size = ROWS[isa], SIZES[kind]
     stack, finish = stack_floats(_TOKENS * height), _finisher(height)
 
     @njit
@@ -195,7 +187,7 @@ def tiles_for(kind: str, isa: Isa) -> Callable[..., None]:
 def _product(kind: str) -> Kernel:
     @kernel_for_isa
     def build(isa: Isa) -> Function:
-        tiles, height, size = tiles_for(kind, isa), _ROWS[isa], SIZES[kind]
+        tiles, height, size = tiles_for(kind, isa), ROWS[isa], SIZES[kind]
 
         def product(args, thread, threads):
             tokens, rows, columns = i64(args[0])[0], args[4], args[5]

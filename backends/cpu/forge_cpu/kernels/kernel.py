@@ -19,6 +19,7 @@ from numba.core.cpu_options import FastMathOptions
 from numba.core.registry import cpu_target
 
 from forge_cpu.isa import Isa
+from forge_cpu.kernels.externals import link_externals
 
 Function: TypeAlias = Callable[[Any, Any, Any], None]
 
@@ -70,6 +71,7 @@ def _object_file(function: Function, fastmath: frozenset[str], symbol: str) -> b
         )
         module = binding.parse_assembly(compiled.library.get_llvm_str())
         module.link_in(binding.parse_assembly(str(_entry(context, compiled.fndesc, symbol))))
+        link_externals(module)
         # Numba's names are unique in one process only; code from the cache has others' names.
         for item in (*module.functions, *module.global_variables):
             if not item.is_declaration and item.name != symbol:

@@ -6,7 +6,7 @@ not depend on how tokens were put together.
 
 from __future__ import annotations
 
-from functools import cache
+import hashlib
 from typing import Any
 
 from llvmlite import ir
@@ -18,6 +18,7 @@ from forge_cpu.formats import BLOCK, LINE, ROWS, Format
 from forge_cpu.isa import Isa
 from forge_cpu.kernels.codes import Codes
 from forge_cpu.kernels.dots import Dots, dots_for
+from forge_cpu.kernels.externals import external
 from forge_cpu.kernels.vectors import (
     F32,
     I8,
@@ -38,32 +39,27 @@ _HALF = 4
 """Vectors of half a block."""
 
 
-@cache
 def tile_for(form: Format, isa: Isa, tokens: int) -> Any:
     """The tile as a function for kernels: (x, weights, out, super-blocks, bytes between tokens).
 
     `x` is the first token's first line, `weights` the group, `out` float32 [tokens, 16].
     """
+    name = hashlib.sha256(repr((form, isa, tokens)).encode()).hexdigest()[:16]
+    return external(
+        f"forge_tile_{name}",
+        lambda builder, arguments: emit_tile(builder, form, isa, tokens, arguments),
+    )
 
-    @intrinsic
-    def tile(typing: Any, x: Any, weights: Any, out: Any, supers: Any, step: Any) -> Any:
-        """Fill `out` with the products of a group's rows and the tokens."""
-        del typing, x, weights, out, supers, step
 
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            del signature
-            lanes = dots_for(isa).lanes
-            if lanes == ROWS:
-                _Tile(builder, form, isa, tokens, word(0)).emit(*arguments)
-            else:
-                with cgutils.for_range(builder, word(ROWS // lanes)) as loop:
-                    row = builder.mul(loop.index, word(lanes))
-                    _Tile(builder, form, isa, tokens, row).emit(*arguments)
-            return context.get_dummy_value()
-
-        return types.void(*[types.int64] * 5), generate
-
-    return tile
+def emit_tile(builder: Any, form: Format, isa: Isa, tokens: int, arguments: Any) -> None:
+    """As many rows at a time as a vector has lanes."""
+    lanes = dots_for(isa).lanes
+    if lanes == ROWS:
+        _Tile(builder, form, isa, tokens, word(0)).emit(*arguments)
+        return
+    with cgutils.for_range(builder, word(ROWS // lanes)) as loop:
+        row = builder.mul(loop.index, word(lanes))
+        _Tile(builder, form, isa, tokens, row).emit(*arguments)
 
 
 class _Tile:

@@ -111,9 +111,9 @@ class Attention:
         layout = self.layout
         group = self.heads // layout.heads
         rows = block_rows(group)
-        size = 4 * (rows + GROUP) + _up(rows, 8) * layout.key_size + rows * TILE
-        size += 2 * rows * (HEADER + layout.value_width)
-        return np.zeros((threads, _up(size, GROUP) + GROUP), np.float32)
+        size = 4 * (_up(rows, GROUP) + GROUP) + _up(rows, 8) * layout.key_size + rows * TILE
+        size = _up(size + 2 * rows * (HEADER + layout.value_width), GROUP)
+        return lazy_bytes(4 * threads * size).view(np.float32).reshape(threads, size)
 
     def partials(self) -> Array:
         """Float32 [FEW, heads, tiles, record]: what the threads found in each tile."""

@@ -62,9 +62,9 @@ def many(kind: str, isa: Isa) -> Function:
         width, group = up(args[VALUE_SIZE], GROUP), args[HEADS] // kv_heads
         record_bytes = 4 * (HEADER + width)
         most = larger(1, BLOCK_ROWS // group)
-        reach = i64(args[SCRATCH] + 4 * thread * args[SCRATCH_STRIDE])
-        limits = i64(args[SCRATCH] + 4 * thread * args[SCRATCH_STRIDE] + 16 * most * group)
-        queries = args[SCRATCH] + 4 * thread * args[SCRATCH_STRIDE] + 16 * (most * group + GROUP)
+        scratch = args[SCRATCH] + 4 * thread * args[SCRATCH_STRIDE]
+        reach, limits = i64(scratch), i64(scratch + 16 * most * group)
+        queries = scratch + 16 * (up(most * group, GROUP) + GROUP)
         weights = queries + 4 * up(most * group, ROWS) * size
         parts = weights + 4 * most * group * TILE
         wholes = parts + record_bytes * most * group

@@ -21,6 +21,7 @@ from forge_cpu.crew import Crew
 from forge_cpu.formats import FORMATS
 from forge_cpu.library import Library
 from forge_cpu.packing import DENSE, aligned_bytes, lines_for, pack
+from forge_cpu.products import multiply, quantise
 from forge_cpu.program import Program
 
 _SHAPES = ("1536x576", "4096x4096", "49152x576")
@@ -63,12 +64,12 @@ def _measure(
         count = np.array([tokens])
         x = random.standard_normal((tokens, columns), np.float32)
         lines, out = x, np.empty((tokens, rows), np.float32)
-        quantise, product = Program(library), Program(library)
+        first, product = Program(library), Program(library)
         if packed.quantised:
             lines = lines_for(tokens, columns)
-            quantise.add("quantise.rows", count, x, lines, columns)
-        product.add(packed.matmul, count, lines, packed.data, out, rows, columns, 0, 0, 0)
-        crew.run(quantise)
+            quantise(first, count, x, lines, columns)
+        multiply(product, packed, count, lines, out)
+        crew.run(first)
         seconds = _best(lambda: crew.run(product))  # noqa: B023 -- called at once
         print(
             f"{kind:8}{f'{rows}x{columns}':>12}{tokens:8}{seconds * 1e6:10.1f}"

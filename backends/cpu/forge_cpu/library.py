@@ -56,7 +56,11 @@ class Library:
 
 
 def _engine() -> Any:
-    """Links object files into this process; compiles nothing itself."""
+    """Links object files into this process; compiles nothing itself.
+
+    OSError where the system forbids memory that is written and then run (SELinux's execmem).
+    """
+    binding.check_jit_execution()
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
     machine = binding.Target.from_default_triple().create_target_machine()

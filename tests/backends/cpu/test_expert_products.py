@@ -8,6 +8,7 @@ from forge.weights import dequantize
 from forge_cpu.crew import Crew
 from forge_cpu.library import Library
 from forge_cpu.packing import lines_for, pack
+from forge_cpu.products import multiply_experts, quantise
 from forge_cpu.program import Program
 
 EXPERTS, ROWS, COLUMNS = 5, 35, 256
@@ -34,19 +35,8 @@ def test_each_row_meets_its_expert(library: Library, kind: str, threads: int, bi
         lines = x
         if packed.quantised:
             lines = lines_for(len(x), COLUMNS)
-            program.add("quantise.rows", total, x, lines, COLUMNS)
-        program.add(
-            packed.experts_matmul,
-            starts,
-            lines,
-            packed.data,
-            out,
-            ROWS,
-            COLUMNS,
-            packed.experts,
-            bias if biased else 0,
-            0,
-        )
+            quantise(program, total, x, lines, COLUMNS)
+        multiply_experts(program, packed, starts, lines, out, bias=bias if biased else 0)
         crew.run(program)
         first = out.copy()
         crew.run(program)

@@ -12,6 +12,7 @@ from forge_cpu.formats import FORMATS
 from forge_cpu.isa import Isa, available
 from forge_cpu.library import Library
 from forge_cpu.packing import DENSE, Packed, lines_for, pack
+from forge_cpu.products import multiply, quantise, read_rows
 from forge_cpu.program import Program
 
 Floats = NDArray[np.float32]
@@ -47,18 +48,15 @@ class Matrix:
         lines = x
         if self.packed.quantised:
             lines = lines_for(len(x), self.columns)
-            program.add("quantise.rows", tokens, x, lines, self.columns)
-        program.add(
-            self.packed.matmul,
+            quantise(program, tokens, x, lines, self.columns)
+        multiply(
+            program,
+            self.packed,
             tokens,
             lines,
-            self.packed.data,
             out,
-            ROWS,
-            self.columns,
-            0 if bias is None else bias,
-            0 if residual is None else residual,
-            0,
+            bias=0 if bias is None else bias,
+            residual=0 if residual is None else residual,
         )
         self.crew.run(program)
         return out
@@ -67,7 +65,7 @@ class Matrix:
         count, ids = np.array([len(tokens)]), np.array(tokens)
         out = np.full((len(tokens), self.columns), np.nan, np.float32)
         program = Program(self.library)
-        program.add(self.packed.embed, count, ids, self.packed.data, out, self.columns)
+        read_rows(program, self.packed, count, ids, out)
         self.crew.run(program)
         return out
 

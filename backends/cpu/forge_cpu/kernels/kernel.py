@@ -86,8 +86,10 @@ def _machine(context: Any) -> Any:
     """This processor, as numba sees it; the code goes where a JIT's code goes."""
     _, cpu, features = context.codegen().magic_tuple()
     target = binding.Target.from_triple(binding.get_process_triple())
+    # As numba has it: code on x86 is placed where it stays, elsewhere as the system likes it.
+    reloc = "static" if target.name.startswith("x86") else "default"
     return target.create_target_machine(
-        cpu=cpu, features=features, opt=3, reloc="static", codemodel="jitdefault", jit=True
+        cpu=cpu, features=features, opt=3, reloc=reloc, codemodel="jitdefault", jit=True
     )
 
 

@@ -40,7 +40,7 @@ class Case:
 
     def runs(self, chunk: int) -> Iterator[tuple[Array, dict[str, Array]]]:
         """Positions and inputs of each run: all but the last token in chunks, then that one."""
-        last = max(len(value) for value in self.inputs.values()) - 1
+        last = max((len(value) for value in self.inputs.values()), default=_TOKENS + 1) - 1
         for start in (*range(0, last, chunk), last):
             stop = min(start + chunk, last) if start < last else last + 1
             positions = np.arange(start, stop, dtype=np.int32)
@@ -56,7 +56,8 @@ def cases(graph: Graph) -> Iterator[Case]:
         states = [graph.state[n] for n in node.inputs if n in graph.state]
         sizes = [w.shape for w in weights if len(w.shape) == 1] + [s.size for s in states]
         heads = [node.attrs.get(name) for name in ("heads", "kv_heads")]
-        kind = (node.op, *(w.dtype for w in weights), *sizes, *heads, len(node.inputs))
+        ids = [n for n in node.inputs if n in ("tokens", "positions")]
+        kind = (node.op, *(w.dtype for w in weights), *sizes, *heads, len(node.inputs), *ids)
         if kind not in seen:
             seen.add(kind)
             types = ", ".join(w.dtype for w in weights)
@@ -73,7 +74,7 @@ def _case(name: str, node: Node, specs: Mapping[str, object]) -> Case:
     tokens = 1 + (_ATTENDED if node.op is Op.ATTENTION else _TOKENS)
     for at, (given, spec) in enumerate(specs.items()):
         if isinstance(spec, WeightSpec):
-            weights[given] = _few_rows(spec)
+            weights[given] = _few_rows(spec, _EXPERTS if node.op is Op.EXPERTS else _ROWS)
         elif isinstance(spec, StateSpec):
             state[given] = replace(spec, slots=1, capacity=_ATTENDED + 1)
         elif isinstance(spec, TensorSpec):
@@ -93,8 +94,7 @@ def _case(name: str, node: Node, specs: Mapping[str, object]) -> Case:
     return Case(name, graph, values)
 
 
-def _few_rows(spec: WeightSpec) -> WeightSpec:
-    most = _EXPERTS if len(spec.shape) == 3 else _ROWS
+def _few_rows(spec: WeightSpec, most: int) -> WeightSpec:
     if len(spec.shape) == 1 or spec.shape[0] <= most:
         return spec
     first = spec.rows[0] if spec.rows else 0

@@ -197,6 +197,26 @@ def gelu_mul(gate: Array, up: Array | None = None, *, approximation: str = "tanh
     return out if up is None else out * up
 
 
+def swiglu_oai(gate: Array, up: Array) -> Array:
+    """gpt-oss's gate (arXiv 2508.10925): both clamped, a steeper sigmoid, and up lies around 1.
+
+    The gate is clamped from above alone.
+    """
+    top = np.minimum(gate, gate.dtype.type(7))
+    with np.errstate(over="ignore"):
+        steep = top / (1 + np.exp(top * top.dtype.type(-1.702)))
+    out: Array = steep * (np.clip(up, -7, 7) + 1)
+    return out
+
+
+GATED: Mapping[str, Callable[[Array, Array], Array]] = {
+    "silu": silu_mul,
+    "gelu": gelu_mul,
+    "swiglu_oai": swiglu_oai,
+}
+"""What an expert does with its gate and up, by the attribute `activation`."""
+
+
 def softcap(x: Array, *, cap: float) -> Array:
     """Bound x smoothly to (-cap, cap)."""
     out: Array = np.tanh(x / x.dtype.type(cap)) * x.dtype.type(cap)
@@ -221,6 +241,9 @@ def experts(
     gate: Array,
     up: Array,
     down: Array,
+    gate_bias: Array | None = None,
+    up_bias: Array | None = None,
+    down_bias: Array | None = None,
     *,
     used: int,
     activation: str = "silu",
@@ -230,8 +253,10 @@ def experts(
 ) -> Array:
     """A mixture of gated feed-forward experts (arXiv 2401.04088): the best `used` by score.
 
-    gate and up are [experts, f, n], down [experts, n, f]. gating: softmax or sigmoid over all, or
-    softmax_selected over the chosen; `normalize` makes the chosen weights sum to one.
+    gate and up are [experts, f, n], down [experts, n, f]; their biases, all three or none,
+    [experts, f] and [experts, n]. gating: softmax or sigmoid over all, or softmax_selected over the
+    chosen; `normalize` makes the chosen weights sum to one. activation: silu or gelu of the gate
+    times up, or swiglu_oai, see there.
     """
     chosen = np.argsort(-scores, axis=1, kind="stable")[:, :used]
     raw = np.take_along_axis(scores, chosen, 1) if gating == "softmax_selected" else scores
@@ -244,12 +269,17 @@ def experts(
         weights = np.take_along_axis(weights, chosen, 1)
     if normalize:
         weights = weights / weights.sum(axis=1, keepdims=True)
-    act = silu if activation == "silu" else gelu
+    gated = GATED[activation]
     out = np.zeros_like(x)
     for expert in np.unique(chosen):
         row, place = np.nonzero(chosen == expert)
-        hidden = act(x[row] @ gate[expert].T) * (x[row] @ up[expert].T)
-        out[row] += (hidden @ down[expert].T) * weights[row, place, None] * x.dtype.type(factor)
+        g, u = x[row] @ gate[expert].T, x[row] @ up[expert].T
+        if gate_bias is not None and up_bias is not None:
+            g, u = g + gate_bias[expert], u + up_bias[expert]
+        result = gated(g, u) @ down[expert].T
+        if down_bias is not None:
+            result = result + down_bias[expert]
+        out[row] += result * weights[row, place, None] * x.dtype.type(factor)
     return out
 
 

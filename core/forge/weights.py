@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
@@ -50,8 +51,14 @@ class Weight:
         self._file.release(self.spec.tensor)
 
     def _rows(self) -> Array:
-        data = self._file.data(self.spec.tensor)
-        return data if self.spec.rows is None else data[self.spec.rows[0] : self.spec.rows[1]]
+        data, shape = self._file.data(self.spec.tensor), self.spec.shape
+        if self.spec.rows is not None:
+            start, stop = self.spec.rows
+            if len(shape) == 1:  # its rows are its numbers
+                size = len(data) // math.prod(self._file.tensors[self.spec.tensor].shape)
+                start, stop = start * size, stop * size
+            data = data[start:stop]
+        return data.reshape(*shape[:-1], -1)  # the graph may see a matrix as the only expert
 
     def _converted(self) -> Array:
         """The numbers in the type that the graph asks for; none may overflow it.

@@ -60,6 +60,26 @@ def test_a_missing_driver_without_advice_fails(run_suite, tmp_path):
     assert report.failed() == {"test_the_conversation_survives_its_own_driver[no-driver-open]"}
 
 
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("import os; os.chdir('/')", "the current folder"),
+        ("import os; os.environ['DRIVER_DEBUG'] = '1'", "the variable DRIVER_DEBUG"),
+        (
+            "import signal; signal.signal(signal.SIGTERM, lambda *_: None)",
+            "the handler of SIGTERM",
+        ),
+    ],
+)
+def test_a_plugin_that_changes_the_hosts_process_fails(line, what, run_suite, tmp_path):
+    env = plugin(tmp_path, [])
+    module = tmp_path / "forge_suite_plugin.py"
+    module.write_text(f"{module.read_text()}\n{line}\n")
+    report = run_suite("test_contract", "driven", "listing", env)
+    assert report.failed() == {"test_listing_it_loads_no_driver_and_opens_no_device"}
+    assert f"changed {what}\n" in report.text
+
+
 def test_the_command_line_knows_a_plugins_backend_and_what_it_lacks(run_suite, tmp_path):
     report = run_suite("test_cli", "driven", "this_backend", plugin(tmp_path, []))
     assert not report.failed(), report.text

@@ -111,6 +111,8 @@ def test_a_known_failure_is_expected_and_must_fail(tmp_path, run_suite):
     assert mended.failed(), "a failure that is known and does not happen is news"
     gone = rope("test_numbers[no-such-op]  # gone\n", "mutants:Sound")
     assert "no test is like 'test_numbers[no-such-op]'" in gone.text
+    marked = rope("\ufeff" + swapped.replace("\n", "\r\n"), "mutants:RopePairs")
+    assert not marked.failed(), "an editor's mark before the first line is no part of it"
     bare = rope("test_numbers[rope-*]\n", "mutants:Sound")
     assert "say why after a #" in bare.text
 
@@ -126,6 +128,34 @@ def test_the_table_is_written_and_can_be_required(tmp_path, run_suite):
     assert poor.failed()
     assert "matmul with f16: unsupported, required is supported" in poor.text
     assert re.search(r"matmul +no: f32 f16 .*; yes: q8_0", poor.text)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--forge-report", "no/such/folder.csv", "there is no such folder to write to"),
+        ("--forge-require", "no-such.csv", "No such file"),
+        ("--forge-xfails", "binary", "not a text in UTF-8"),
+        ("--forge-require", "binary", "not a text in UTF-8"),
+        ("--forge-timeout", "nan", "invalid seconds value: 'nan'"),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused_before_any_test(
+    option, value, words, run_suite, tmp_path
+):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "binary").write_bytes(b"\xff\xfe\0")
+    report = run_suite(CONTRACT, "mutants:Sound", "takes_at", {}, option, value)
+    assert not report.outcomes
+    assert words in report.text
+    assert "Traceback" not in report.text
+
+
+def test_a_report_that_no_test_has_made_is_said_to_be_missing(run_suite, tmp_path):
+    report = tmp_path / "report.csv"
+    run = run_suite(CONTRACT, "mutants:Sound", "takes_at", {}, "--forge-report", str(report))
+    assert "report.csv is not written" in run.text
+    assert not report.exists()
 
 
 def test_without_a_backend_or_with_one_that_is_not_there_it_says_what_there_is(run_suite):

@@ -191,6 +191,9 @@ def test_ops_that_no_architecture_uses_yet_have_cases_too(tmp_path: Path) -> Non
         "up": (6, 8, 32),
         "down": (6, 32, 8),
         "scores": (6, 32),
+        "gate_bias": (6, 8),
+        "up_bias": (6, 8),
+        "down_bias": (6, 32),
         "fused": (64, 32),
         "sinks": (4,),
         "bias": (32,),
@@ -205,12 +208,16 @@ def test_ops_that_no_architecture_uses_yet_have_cases_too(tmp_path: Path) -> Non
     writer.close()
     index = TensorSpec((TOKENS,), "i32")
     weights = {name: WeightSpec(name, shape, "f32") for name, shape in tensors.items()}
+    weights["places"] = weights["fused"]
     weights["fused"] = replace(weights["fused"], shape=(32, 32), rows=(32, 64))
     state = {"keys": StateSpec(1, 2, 64, 8), "values": StateSpec(1, 2, 64, 8)}
+    parts, oai = ("gate", "up", "down"), {"used": 5, "activation": "swiglu_oai"}
     nodes = (
         Node("ln", Op.LAYER_NORM, ("x", "norm", "bias"), {"epsilon": 1e-5}),
         Node("scored", Op.MATMUL, ("ln", "scores")),
         Node("moe", Op.EXPERTS, ("ln", "scored", "gate", "up", "down"), {"used": 5}),
+        Node("biased", Op.EXPERTS, ("ln", "scored", *parts, *(f"{p}_bias" for p in parts)), oai),
+        Node("place", Op.EMBED, ("positions", "places")),
         Node("q", Op.MATMUL, ("moe", "fused")),
         Node("k", Op.MUL, ("moe", "bias")),
         Node("half", Op.MATMUL, ("k", "narrow")),

@@ -175,20 +175,28 @@ def test_softcap_and_scale_and_select_rows(dtype: Any) -> None:
 
 
 @pytest.mark.parametrize("gating", ["softmax", "sigmoid", "softmax_selected"])
-@pytest.mark.parametrize("activation", ["silu", "gelu"])
+@pytest.mark.parametrize("activation", ["silu", "gelu", "swiglu_oai"])
 @pytest.mark.parametrize("normalize", [True, False])
 @pytest.mark.parametrize("used", [1, 2, 5])
+@pytest.mark.parametrize("biased", [False, True])
 def test_experts_mix_the_best_by_score(
-    gating: str, activation: str, normalize: bool, used: int
+    gating: str, activation: str, normalize: bool, used: int, biased: bool
 ) -> None:
     x, scores = random(4, 3), random(4, 5, seed=1)
-    gate, up, down = random(5, 6, 3, seed=2), random(5, 6, 3, seed=3), random(5, 3, 6, seed=4)
+    loud = 6 if activation == "swiglu_oai" else 1  # so that the clamps at 7 are met
+    gate, up = loud * random(5, 6, 3, seed=2), loud * random(5, 6, 3, seed=3)
+    down = random(5, 3, 6, seed=4)
+    biases = [random(5, n, seed=5 + n) for n in (6, 6, 3)] if biased else []
+    gate_bias, up_bias, down_bias = biases or (np.zeros((5, n)) for n in (6, 6, 3))
     expected = np.zeros((4, 3))
 
-    def act(v: float) -> float:
+    def act(g: float, u: float) -> float:
+        if activation == "swiglu_oai":
+            g, u = min(g, 7.0), max(-7.0, min(u, 7.0)) + 1
+            return u * g / (1 + math.exp(-1.702 * g))
         if activation == "silu":
-            return v / (1 + math.exp(-v))
-        return v / (1 + math.exp(-2 * math.sqrt(2 / math.pi) * (v + 0.044715 * v**3)))
+            return u * g / (1 + math.exp(-g))
+        return u * g / (1 + math.exp(-2 * math.sqrt(2 / math.pi) * (g + 0.044715 * g**3)))
 
     for t in range(4):
         best = sorted(range(5), key=lambda e: -scores[t, e])[:used]
@@ -202,16 +210,23 @@ def test_experts_mix_the_best_by_score(
             total = math.fsum(weight.values())
             weight = {e: w / total for e, w in weight.items()}
         for e in best:
-            hidden = [act(float(gate[e, f] @ x[t])) * float(up[e, f] @ x[t]) for f in range(6)]
+            hidden = [
+                act(
+                    float(gate[e, f] @ x[t] + gate_bias[e, f]),
+                    float(up[e, f] @ x[t] + up_bias[e, f]),
+                )
+                for f in range(6)
+            ]
             for i in range(3):
                 out = math.fsum(float(down[e, i, f]) * hidden[f] for f in range(6))
-                expected[t, i] += 1.5 * weight[e] * out
+                expected[t, i] += 1.5 * weight[e] * (out + float(down_bias[e, i]))
     got = reference.experts(
         x,
         scores,
         gate,
         up,
         down,
+        *biases,
         used=used,
         activation=activation,
         gating=gating,

@@ -96,6 +96,27 @@ def test_experts_keep_their_three_dimensions(kind: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(part.dense(), truth[2:4])
 
 
+def test_a_matrix_may_be_seen_as_the_only_expert(tmp_path: Path) -> None:
+    rows = blocks("Q8_0", 3, 64)
+    file = write(tmp_path, w=("Q8_0", rows))
+    truth = expected("Q8_0", rows)
+    seen = weight(file, 1, 3, 64, dtype="q8_0")
+    np.testing.assert_array_equal(seen.raw(), rows[None])
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(seen.dense(), np.asarray(truth)[None])
+
+
+@pytest.mark.parametrize("kind", ["F32", "F16"])
+def test_a_range_of_a_vector_is_a_range_of_its_numbers(kind: str, tmp_path: Path) -> None:
+    values = np.arange(12).astype({"F32": np.float32, "F16": np.float16}[kind])
+    file = write(tmp_path, w=(kind, values.view(np.uint8)))
+    part = weight(file, 5, dtype=kind.lower(), rows=(4, 9))
+    np.testing.assert_array_equal(part.dense(), values[4:9])
+    np.testing.assert_array_equal(part.raw(), values[4:9].view(np.uint8))
+    as_row = weight(file, 1, 12, dtype=kind.lower())
+    np.testing.assert_array_equal(as_row.dense(), values[None])
+
+
 def test_a_vector_is_one_row(tmp_path: Path) -> None:
     values = np.arange(7, dtype=np.float32)
     file = write(tmp_path, w=("F32", values.view(np.uint8)))

@@ -121,7 +121,8 @@ class Graph:
                 total += shapes[0][0] * shapes[0][1]
             elif node.op is Op.EXPERTS:
                 used = node.attrs["used"]
-                total += sum(s[1] * s[2] for s in shapes) * (used if isinstance(used, int) else 1)
+                matrices = sum(s[1] * s[2] for s in shapes if len(s) == 3)
+                total += matrices * (used if isinstance(used, int) else 1)
         return total
 
     def __str__(self) -> str:

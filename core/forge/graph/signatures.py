@@ -183,10 +183,15 @@ def _experts(v: Sequence[Value], attrs: Attrs) -> TensorSpec:
     rows, width = _matrix(v[0], "x")
     same, experts = _matrix(v[1], "scores")
     _need(same == rows, "x and scores must have the same rows")
-    gate, up, down = (_weight(x, n, 3) for x, n in zip(v[2:], ("gate", "up", "down"), strict=True))
+    parts = ("gate", "up", "down")
+    gate, up, down = (_weight(x, n, 3) for x, n in zip(v[2:5], parts, strict=True))
     _need(gate == up == (experts, gate[1], width), f"gate {gate} or up {up} does not fit")
     _need(down == (experts, width, gate[1]), f"down {down} does not fit gate {gate}")
-    _one_of(attrs, "activation", ("silu", "gelu"))
+    _need(len(v) in (5, 8), f"gate, up and down have each a bias or none, not {len(v) - 5}")
+    for bias, weight, name in zip(v[5:], (gate, up, down), parts, strict=False):
+        given = _weight(bias, f"{name}_bias", 2)
+        _need(given == weight[:2], f"{name}_bias {given} does not fit {name} {weight}")
+    _one_of(attrs, "activation", ("silu", "gelu", "swiglu_oai"))
     _one_of(attrs, "gating", ("softmax", "sigmoid", "softmax_selected"))
     _need(_count(attrs, "used") <= experts, f"{attrs['used']} of {experts} experts")
     return TensorSpec((rows, width))
@@ -220,7 +225,13 @@ SIGNATURES: dict[Op, Signature] = {
     Op.SOFTCAP: Signature(("x",), _softcap, required={"cap": float}),
     Op.SCALE: Signature(("x",), _scale, required={"factor": float}),
     Op.SELECT_ROWS: Signature(("x", "rows"), _select_rows),
-    Op.EXPERTS: Signature(("x", "scores", "gate", "up", "down"), _experts, 0, {"used": int}, _GATE),
+    Op.EXPERTS: Signature(
+        ("x", "scores", "gate", "up", "down", "gate_bias", "up_bias", "down_bias"),
+        _experts,
+        3,
+        {"used": int},
+        _GATE,
+    ),
 }
 
 

@@ -66,7 +66,8 @@ def _bad_sizes(sizes: tuple[int, ...], shape: tuple[Dim, ...]) -> str:
 class WeightSpec:
     """A tensor of the model's file, or a range of its rows (one part of a fused weight).
 
-    `shape` is what the graph sees, after the range was taken; `dtype` is GGML's type in lower case.
+    `shape` is what the graph sees, after the range was taken; it may have dimensions of 1 in front
+    that the file does not. `dtype` is GGML's type in lower case.
     """
 
     tensor: str
@@ -89,6 +90,8 @@ class WeightSpec:
             return bad
         if self.shape[-1] % block:
             return f"rows of {self.shape[-1]} are not whole blocks of {block} ({self.dtype})"
+        if self.rows and len(self.shape) == 1 and block > 1:
+            return f"a range of a vector of blocks ({self.dtype})"
         if self.rows and not 0 <= self.rows[0] < self.rows[1] == self.rows[0] + self.shape[0]:
             return f"rows {self.rows} do not give the shape {list(self.shape)}"
         return ""

@@ -1,4 +1,5 @@
-"""Architectures: hyperparameters to graph. A module is named as GGUF names the architecture."""
+"""Architectures: hyperparameters to graph. A module is named as GGUF names the architecture,
+with _ for -."""
 
 from __future__ import annotations
 
@@ -10,7 +11,11 @@ from forge.gguf.errors import show
 from forge.graph import Graph
 from forge.models.hyperparameters import Hyperparameters
 
-ARCHITECTURES = ("llama", "qwen2", "qwen3")
+ARCHITECTURES = (
+    *("llama", "qwen2", "qwen3", "gemma", "gemma2", "gemma3"),
+    *("qwen3moe", "qwen2moe", "phi3", "gpt-oss", "olmo2", "granite", "granitemoe"),
+    *("smollm3", "starcoder2", "gpt2"),
+)
 DEFAULT_CONTEXT = 8192
 """The largest context that is taken without being asked for."""
 
@@ -41,7 +46,7 @@ def build_graph(
             f"{file.path}: architecture {show(hp.architecture)!r} is not one that forge knows: "
             f"{', '.join(ARCHITECTURES)}"
         )
-    build = import_module(f"forge.models.{hp.architecture}").build
+    build = import_module(f"forge.models.{hp.architecture.replace('-', '_')}").build
     graph: Graph = build(
         hp, context=context_length(hp, context), slots=slots, state_dtype=state_dtype
     )

@@ -20,7 +20,7 @@ from forge.graph import (
 from forge.models.hyperparameters import Hyperparameters
 
 # Rotary tables that converters wrote and no reader uses: the frequencies follow from the metadata.
-_IGNORED = re.compile(r"(blk\.\d+\.)?(rope_freqs|attn_rot_embd)\.weight")
+_IGNORED = re.compile(r"(blk\.\d+\.)?(rope_freqs|rope_factors_(long|short)|attn_rot_embd)\.weight")
 
 
 class GraphBuilder:
@@ -29,7 +29,7 @@ class GraphBuilder:
     def __init__(self, hp: Hyperparameters, *, context: int, slots: int, state_dtype: str) -> None:
         self.hp = hp
         self.layer = -1
-        self._context, self._slots, self._state_dtype = context, slots, state_dtype
+        self.context, self._slots, self._state_dtype = context, slots, state_dtype
         self._nodes: list[Node] = []
         self._weights: dict[str, WeightSpec] = {}
         self._state: dict[str, StateSpec] = {}
@@ -42,22 +42,32 @@ class GraphBuilder:
         self, tensor: str, shape: tuple[int, ...], rows: tuple[int, int] | None = None
     ) -> str:
         """Declare a weight (or `rows` of it) that must have this shape in the file."""
-        found = self.hp.file.tensors.get(tensor)
-        if found is None:
-            raise ModelError(f"{self.hp.file.path}: tensor {tensor} is missing")
-        if found.shape != shape:
-            raise ModelError(
-                f"{self.hp.file.path}: tensor {tensor} has shape {list(found.shape)}, "
-                f"{self.hp.architecture}'s hyperparameters ask for {list(shape)}"
-            )
+        self._check(tensor, shape)
         name = tensor if rows is None else f"{tensor}[{rows[0]}:{rows[1]}]"
         part = shape if rows is None else (rows[1] - rows[0], *shape[1:])
         self._weights[name] = WeightSpec(tensor, part, self.hp.readable(tensor), rows)
         return name
 
+    def single(self, tensor: str, shape: tuple[int, ...]) -> str:
+        """Declare a weight of this shape as the only one of a stack: [1, *shape]."""
+        one = (1, *shape)
+        self._check(tensor, one if self.hp.shape(tensor) == one else shape)
+        self._weights[tensor] = WeightSpec(tensor, one, self.hp.readable(tensor))
+        return tensor
+
+    def _check(self, tensor: str, shape: tuple[int, ...]) -> None:
+        found = self.hp.shape(tensor)
+        if found is None:
+            raise ModelError(f"{self.hp.file.path}: tensor {tensor} is missing")
+        if found != shape:
+            raise ModelError(
+                f"{self.hp.file.path}: tensor {tensor} has shape {list(found)}, "
+                f"{self.hp.architecture}'s hyperparameters ask for {list(shape)}"
+            )
+
     def cache(self, name: str, heads: int, size: int) -> str:
         """Declare a key or value cache for the whole context."""
-        spec = StateSpec(self._slots, heads, self._context, size, self._state_dtype)
+        spec = StateSpec(self._slots, heads, self.context, size, self._state_dtype)
         self._state[name] = spec
         return name
 
@@ -67,13 +77,37 @@ class GraphBuilder:
         self._nodes.append(Node(full, op, inputs, attrs, self.layer))
         return full
 
-    def linear(self, name: str, x: str, tensor: str, shape: tuple[int, int]) -> str:
-        """x times `tensor`.weight, plus `tensor`.bias where the file has one."""
-        weight = self.weight(f"{tensor}.weight", shape)
+    def linear(
+        self,
+        name: str,
+        x: str,
+        tensor: str,
+        shape: tuple[int, int],
+        rows: tuple[int, int] | None = None,
+    ) -> str:
+        """x times `tensor`.weight, plus `tensor`.bias where the file has one; or rows of both."""
+        weight = self.weight(f"{tensor}.weight", shape, rows)
         if not self.has(f"{tensor}.bias"):
             return self.node(name, Op.MATMUL, x, weight)
         product = self.node(f"{name}_product", Op.MATMUL, x, weight)
-        return self.node(name, Op.ADD, product, self.weight(f"{tensor}.bias", shape[:1]))
+        return self.node(name, Op.ADD, product, self.weight(f"{tensor}.bias", shape[:1], rows))
+
+    def norm(self, name: str, op: Op, x: str, tensor: str, size: int) -> str:
+        """x normalised over every run of `size`, by `tensor`.weight and .bias."""
+        weights = [self.weight(f"{tensor}.weight", (size,))]
+        if op is Op.LAYER_NORM:
+            weights += [self.weight(f"{tensor}.bias", (size,))]
+        kind = "layer_norm" if op is Op.LAYER_NORM else "layer_norm_rms"
+        epsilon = self.hp.norm_epsilon(f"attention.{kind}_epsilon")
+        return self.node(name, op, x, *weights, epsilon=epsilon)
+
+    def scaled(self, name: str, x: str, factor: float) -> str:
+        """x times a constant; x itself if that is 1."""
+        return x if factor == 1 else self.node(name, Op.SCALE, x, factor=factor)
+
+    def capped(self, name: str, x: str, cap: float) -> str:
+        """x bounded smoothly; x itself if the cap is 0."""
+        return self.node(name, Op.SOFTCAP, x, cap=cap) if cap else x
 
     def graph(self, output: str) -> Graph:
         """The finished graph, validated; it uses every tensor of the file."""

@@ -5,6 +5,7 @@ Key names are those of the GGUF specification (ggml/docs/gguf.md): ARCHITECTURE.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -50,6 +51,11 @@ class Hyperparameters:
         found = self.file.tensors.get(tensor)
         return None if found is None else found.shape
 
+    def dimension(self, tensor: str, axis: int, rank: int) -> int | None:
+        """A dimension of a tensor of that rank, or None without it."""
+        shape = self.shape(tensor)
+        return shape[axis] if shape and len(shape) == rank else None
+
     def readable(self, tensor: str) -> str:
         """A tensor's type in lower case; UnsupportedModel if such numbers are no weights."""
         kind = self.file.tensors[tensor].type.name
@@ -80,7 +86,7 @@ class Hyperparameters:
             raise ModelError(f"{self.file.path}: {self.architecture}.{key} is {value}")
         return value
 
-    def _agreed(self, key: str, stated: int | None, found: int | None, tensors: str) -> int:
+    def agreed(self, key: str, stated: int | None, found: int | None, tensors: str) -> int:
         """What the key states, which must be what the tensors say where they say anything."""
         if stated is not None:
             self._positive(key, stated)
@@ -92,8 +98,7 @@ class Hyperparameters:
         return self._positive(key, found if stated is None else stated)
 
     def _rows(self, tensor: str) -> int | None:
-        shape = self.shape(tensor)
-        return shape[0] if shape and len(shape) == 2 else None
+        return self.dimension(tensor, 0, 2)
 
     @cached_property
     def layers(self) -> int:
@@ -101,7 +106,7 @@ class Hyperparameters:
         numbers = {int(m[1]) for t in self.file.tensors if (m := re.match(r"blk\.(\d{1,6})\.", t))}
         last = max(numbers, default=None)
         found = None if last is None else last + 1
-        return self._agreed("block_count", self.integer("block_count"), found, f"blk.{last}.*")
+        return self.agreed("block_count", self.integer("block_count"), found, f"blk.{last}.*")
 
     @cached_property
     def width(self) -> int:
@@ -109,7 +114,7 @@ class Hyperparameters:
         shape = self.shape("token_embd.weight")
         found = shape[1] if shape and len(shape) == 2 else None
         key = "embedding_length"
-        return self._agreed(key, self.integer(key), found, "token_embd.weight")
+        return self.agreed(key, self.integer(key), found, "token_embd.weight")
 
     @cached_property
     def vocabulary(self) -> int:
@@ -123,14 +128,17 @@ class Hyperparameters:
             raise ModelError(f"{self.file.path}: {what}: this file can be tokenized with, not run")
         named = "tokenizer.ggml.tokens" in self.file.metadata
         stated = None if named else self.integer("vocab_size")
-        return self._agreed(
+        return self.agreed(
             "vocab_size", stated, self._rows("token_embd.weight"), "token_embd.weight"
         )
 
     @cached_property
     def context(self) -> int | None:
-        """context_length: what the model was trained for."""
-        return self.count("context_length")
+        """context_length: what the model was trained for; learned positions tell it as well."""
+        stated, places = self.count("context_length"), "position_embd.weight"
+        if places not in self.file.tensors:
+            return stated
+        return self.agreed("context_length", stated, self._rows(places), places)
 
     def per_layer(self, key: str, layer: int) -> int | None:
         """An integer that may be one for all layers or an array with one a layer."""
@@ -146,9 +154,10 @@ class Hyperparameters:
         return int(value[layer])
 
     def feed_forward(self, layer: int) -> int:
-        """feed_forward_length, or the rows of the layer's ffn_up.weight."""
-        key, tensor = "feed_forward_length", f"blk.{layer}.ffn_up.weight"
-        return self._agreed(key, self.per_layer(key, layer), self._rows(tensor), tensor)
+        """feed_forward_length, or the columns of the layer's ffn_down.weight."""
+        key, tensor = "feed_forward_length", f"blk.{layer}.ffn_down.weight"
+        found = self.dimension(tensor, 1, 2)
+        return self.agreed(key, self.per_layer(key, layer), found, tensor)
 
     def heads(self, layer: int) -> int:
         """attention.head_count, or the rows of attn_q.weight over a known head size."""
@@ -157,9 +166,9 @@ class Hyperparameters:
         size = self.count("attention.key_length")
         norm = self.shape(f"blk.{layer}.attn_q_norm.weight")
         if size is None and stated is None and norm is not None and len(norm) == 1:
-            size = norm[0]
+            size = norm[0] if norm[0] != rows else None  # a norm of the whole row tells nothing
         found = rows // size if size and rows and rows % size == 0 else None
-        return self._agreed(key, stated, found, tensor)
+        return self.agreed(key, stated, found, tensor)
 
     def key_size(self, layer: int) -> int:
         """attention.key_length, or what attn_q.weight has for each head."""
@@ -180,7 +189,7 @@ class Hyperparameters:
         size, rows, heads = self.key_size(layer), self._rows(tensor), self.heads(layer)
         found = rows // size if rows and rows % size == 0 else None
         stated = self.per_layer(key, layer)
-        kv_heads = heads if stated is found is None else self._agreed(key, stated, found, tensor)
+        kv_heads = heads if stated is found is None else self.agreed(key, stated, found, tensor)
         if heads % kv_heads:
             raise ModelError(
                 f"{self.file.path}: {self.architecture}.{key} is {kv_heads}, "
@@ -196,11 +205,21 @@ class Hyperparameters:
         stated = self.integer(key)
         if stated is found is None:
             return self.key_size(layer)
-        return self._agreed(key, stated, found, tensor)
+        return self.agreed(key, stated, found, tensor)
 
-    def norm_epsilon(self) -> float:
-        """attention.layer_norm_rms_epsilon; no shape tells it."""
-        key = "attention.layer_norm_rms_epsilon"
+    def cap(self, key: str, default: float) -> float:
+        """A bound of a smooth cap at ARCHITECTURE.key; 0 is no cap."""
+        value = self.number(key)
+        value = default if value is None else value
+        if not 0 <= value < math.inf:
+            raise ModelError(
+                f"{self.file.path}: {self.architecture}.{key} is {value}, "
+                f"must be finite and not negative"
+            )
+        return value
+
+    def norm_epsilon(self, key: str) -> float:
+        """What keeps a norm from dividing by 0; no shape tells it."""
         value = self.number(key)
         if value is None:
             raise self.missing(key)

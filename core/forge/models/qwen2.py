@@ -3,5 +3,6 @@
 from functools import partial
 
 from forge.models import decoder
+from forge.models.variant import Variant
 
-build = partial(decoder.build, decoder.Variant(rope_style="neox"))
+build = partial(decoder.build, Variant(rope_style="neox"))

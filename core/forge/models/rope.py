@@ -1,7 +1,8 @@
 """Rotary frequencies: every kind of scaling becomes numbers here, so that backends need none.
 
-Linear interpolation (arXiv 2306.15595), YaRN (arXiv 2309.00071), and frequency factors in a tensor
-(Llama 3's kind). Defaults and the order of steps are llama.cpp's, whose files these are.
+Linear interpolation (arXiv 2306.15595), YaRN (arXiv 2309.00071), frequency factors in a tensor
+(Llama 3's kind), and LongRoPE's (arXiv 2402.13753), which come in a pair. Defaults and the order of
+steps are llama.cpp's, whose files these are.
 """
 
 from __future__ import annotations
@@ -29,8 +30,27 @@ class Rotation:
     magnitude: float = 1.0
 
 
-def rotation(hp: Hyperparameters, head_size: int) -> Rotation:
-    """The rotation that the model's metadata and its rope_freqs.weight ask for."""
+def frequency_base(
+    hp: Hyperparameters, key: str = "rope.freq_base", default: float = 10000.0
+) -> float:
+    """What the frequencies are powers of."""
+    return _above(1.0, hp, key, default)
+
+
+def rotation(
+    hp: Hyperparameters,
+    head_size: int,
+    *,
+    base_key: str = "rope.freq_base",
+    base: float = 10000.0,
+    scaled: bool = True,
+    context: int = 0,
+) -> Rotation:
+    """The rotation that the model's metadata and its factors ask for.
+
+    `base` serves where `base_key` is missing; without `scaled` the context is not stretched.
+    `context` in tokens chooses between long and short factors.
+    """
     dims = hp.integer("rope.dimension_count")
     dims = head_size if dims is None else dims
     if not 0 < dims <= head_size or dims % 2:
@@ -38,14 +58,14 @@ def rotation(hp: Hyperparameters, head_size: int) -> Rotation:
             f"{hp.file.path}: {hp.architecture}.rope.dimension_count is {dims}: "
             f"it must be even and at most the head size, {head_size}"
         )
-    base = _above(1.0, hp, "rope.freq_base", 10000.0)
-    frequencies = base ** (-2.0 * np.arange(dims // 2) / dims) / _factors(hp, dims // 2)
+    base = frequency_base(hp, base_key, base)
+    frequencies = base ** (-2.0 * np.arange(dims // 2) / dims) / _factors(hp, dims // 2, context)
     kind = hp.text("rope.scaling.type") or "linear"
     factor = _scaling_factor(hp)
     magnitude = _above(0.0, hp, "rope.scaling.attn_factor", 1.0)
-    if kind == "none":
+    if kind == "none" or not scaled:
         pass
-    elif kind == "linear":
+    elif kind in ("linear", "longrope"):
         frequencies = frequencies / factor
     elif kind == "yarn":
         weight = _yarn_interpolation(hp, dims, base)
@@ -54,16 +74,14 @@ def rotation(hp: Hyperparameters, head_size: int) -> Rotation:
     else:
         raise UnsupportedModel(
             f"{hp.file.path}: {hp.architecture}.rope.scaling.type {show(kind)!r} is not one "
-            f"that forge knows: none, linear, yarn"
+            f"that forge knows: none, linear, yarn, longrope"
         )
     return Rotation(tuple(map(float, frequencies)), magnitude)
 
 
 def _yarn_interpolation(hp: Hyperparameters, dims: int, base: float) -> np.ndarray:
     """How much of each pair is interpolated: 0 for fast pairs, 1 for slow ones, a ramp between."""
-    original = hp.count("rope.scaling.original_context_length") or hp.context
-    if original is None:
-        raise hp.missing("rope.scaling.original_context_length")
+    original = _original_context(hp)
 
     def pair_with(rotations: float) -> float:
         """The pair that turns `rotations` times within the original context."""
@@ -76,20 +94,29 @@ def _yarn_interpolation(hp: Hyperparameters, dims: int, base: float) -> np.ndarr
     return weight
 
 
-def _factors(hp: Hyperparameters, pairs: int) -> np.ndarray:
-    """The divisors in rope_freqs.weight, ones without it."""
-    tensor = hp.file.tensors.get("rope_freqs.weight")
+def _original_context(hp: Hyperparameters) -> int:
+    """What the model was trained for before it was stretched."""
+    original = hp.count("rope.scaling.original_context_length") or hp.context
+    if original is None:
+        raise hp.missing("rope.scaling.original_context_length")
+    return original
+
+
+def _factors(hp: Hyperparameters, pairs: int, context: int) -> np.ndarray:
+    """The divisors in rope_freqs.weight or those for this context, ones without them."""
+    name = "rope_freqs.weight"
+    if name not in hp.file.tensors and "rope_factors_long.weight" in hp.file.tensors:
+        name = f"rope_factors_{'long' if context > _original_context(hp) else 'short'}.weight"
+    tensor = hp.file.tensors.get(name)
     if tensor is None:
         return np.ones(pairs)
     if tensor.shape != (pairs,):
-        raise ModelError(
-            f"{hp.file.path}: rope_freqs.weight has shape {list(tensor.shape)}, needs [{pairs}]"
-        )
-    kind = hp.readable("rope_freqs.weight")
-    rows = hp.file.data("rope_freqs.weight").reshape(1, -1)
+        raise ModelError(f"{hp.file.path}: {name} has shape {list(tensor.shape)}, needs [{pairs}]")
+    kind = hp.readable(name)
+    rows = hp.file.data(name).reshape(1, -1)
     factors: np.ndarray = dequantize(rows, kind)[0].astype(np.float64)
     if not (np.isfinite(factors).all() and (factors > 0).all()):
-        raise ModelError(f"{hp.file.path}: rope_freqs.weight must be positive and finite")
+        raise ModelError(f"{hp.file.path}: {name} must be positive and finite")
     return factors
 
 

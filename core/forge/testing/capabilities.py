@@ -72,10 +72,14 @@ def read(path: Path) -> dict[tuple[str, str], Level]:
     """What `write` wrote; UsageError names the line that is none of it."""
     table: dict[tuple[str, str], Level] = {}
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.reader(file))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: not a text in UTF-8") from None
+    if not rows[1:]:
+        raise UsageError(f"{path}: no table as --forge-report writes it")
     for number, row in enumerate(rows[1:], 2):
         if len(row) != 3 or row[2] not in LEVELS:
             raise UsageError(f"{path}:{number}: {','.join(row)!r} is not op,type,level")

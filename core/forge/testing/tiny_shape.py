@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from forge.errors import UsageError
+from forge.testing.tiny_families import FAMILIES, Family
 
-ARCHITECTURES = ("llama", "qwen2", "qwen3")
+FACTORS = ("llama3", "longrope")
+"""Rope scaling that is in tensors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,10 +18,11 @@ class RopeScaling:
     """How rope is stretched beyond the context of the training; names as in GGUF's metadata."""
 
     type: str
-    """linear, yarn, or llama3 (one factor for each frequency, in the tensor rope_freqs)."""
+    """linear, yarn, llama3 (one factor for each frequency, in the tensor rope_freqs), or longrope
+    (factors for a short and for a long context, in two tensors)."""
     factor: float
     original_context: int | None = None
-    """The context of the training; yarn and llama3 need it."""
+    """The context of the training; all but linear need it."""
     low_frequency: float = 1.0
     """llama3: a wave that fits the original context at most this often is slowed by `factor`."""
     high_frequency: float = 4.0
@@ -36,8 +39,9 @@ class RopeScaling:
 
     def __post_init__(self) -> None:
         """Check type, factor and context."""
-        if self.type not in ("linear", "yarn", "llama3"):
-            raise UsageError(f"rope scaling type is {self.type!r}; known are linear, yarn, llama3")
+        known = ("linear", "yarn", *FACTORS)
+        if self.type not in known:
+            raise UsageError(f"rope scaling type is {self.type!r}; known are {', '.join(known)}")
         if not self.factor > 0:
             raise UsageError(f"rope scaling factor is {self.factor}; allowed is more than 0")
         if self.type != "linear" and not self.original_context:
@@ -60,14 +64,13 @@ class TinyShape:
     rope_base: float
     rope_scaling: RopeScaling | None
     tied: bool
+    experts: int = 0
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Keys after "ARCHITECTURE."."""
 
     def __post_init__(self) -> None:
         """Check each value, and that they fit together."""
-        if self.architecture not in ARCHITECTURES:
-            raise UsageError(
-                f"no tiny model of architecture {self.architecture!r}; "
-                f"known are {', '.join(ARCHITECTURES)}"
-            )
+        family_of(self.architecture)
         for name in ("layers", "width", "heads", "kv_heads", "ffn", "context"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; allowed is 1 or more")
@@ -77,19 +80,39 @@ class TinyShape:
             raise UsageError(f"{self.heads} heads cannot share {self.kv_heads} kv_heads evenly")
         if self.head_size < 2 or self.head_size % 2:
             raise UsageError(f"head_size is {self.head_size}; rope needs an even number")
-        if self.architecture == "qwen2" and self.head_size * self.heads != self.width:
+        if self.family.square and self.head_size * self.heads != self.width:
             raise UsageError(
-                f"qwen2 needs head_size × heads = width; {self.head_size} × {self.heads} "
-                f"is not {self.width}"
+                f"{self.architecture} needs head_size × heads = width; "
+                f"{self.head_size} × {self.heads} is not {self.width}"
             )
-        llama3 = self.rope_scaling is not None and self.rope_scaling.type == "llama3"
-        if llama3 and self.architecture != "llama":
-            raise UsageError(f"llama3 rope factors are for llama, not {self.architecture}")
+        kind = self.rope_scaling.type if self.rope_scaling else ""
+        if kind in FACTORS and kind not in self.family.rope_factors:
+            takers = ", ".join(name for name, f in FAMILIES.items() if kind in f.rope_factors)
+            raise UsageError(f"{kind} rope factors are for {takers}, not {self.architecture}")
 
     @property
-    def norm_epsilon(self) -> float:
-        """Of the RMS norms, as the families have it."""
-        return 1e-5 if self.architecture == "llama" else 1e-6
+    def expert_ffn(self) -> int:
+        """An expert's inner width."""
+        return int(self.metadata.get("expert_feed_forward_length", self.ffn))
+
+    @property
+    def shared_ffn(self) -> int:
+        """The inner width of the expert that every token meets."""
+        return int(self.metadata.get("expert_shared_feed_forward_length", self.ffn))
+
+    @property
+    def family(self) -> Family:
+        """What the architecture's files hold."""
+        return family_of(self.architecture)
+
+
+def family_of(architecture: str) -> Family:
+    """What files of an architecture hold; UsageError if there are no tiny models of it."""
+    if architecture not in FAMILIES:
+        raise UsageError(
+            f"no tiny model of architecture {architecture!r}; known are {', '.join(FAMILIES)}"
+        )
+    return FAMILIES[architecture]
 
 
 def checked_parts(split: int | None, tensors: int) -> int:

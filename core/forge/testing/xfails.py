@@ -29,9 +29,11 @@ def _literal_brackets(pattern: str) -> str:
 def read_xfails(path: Path) -> list[KnownFailure]:
     """Lines "pattern  # reason"; blank ones and those that begin with # are left out."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors put a mark before the first line
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: not a text in UTF-8") from None
     found = []
     for number, line in enumerate(text.splitlines(), 1):
         pattern, _, reason = line.partition("#")

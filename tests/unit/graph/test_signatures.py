@@ -59,7 +59,10 @@ GOOD: dict[Op, tuple[list[Spec], dict[str, Any], tuple[Any, ...]]] = {
     Op.SCALE: ([acts(16)], {"factor": -2.0}, ("T", 16)),
     Op.SELECT_ROWS: ([acts(16), TensorSpec(("R",), "i32")], {}, ("R", 16)),
     Op.EXPERTS: (
-        [acts(16), acts(3), weight(3, 6, 16), weight(3, 6, 16), weight(3, 16, 6)],
+        [
+            *(acts(16), acts(3), weight(3, 6, 16), weight(3, 6, 16), weight(3, 16, 6)),
+            *(weight(3, 6), weight(3, 6), weight(3, 16)),
+        ],
         {"used": 2},
         ("T", 16),
     ),

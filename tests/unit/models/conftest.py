@@ -18,23 +18,43 @@ import gguf
 import numpy as np
 import pytest
 
+from forge import reference
 from forge.backend import BackendConfig, Executable
 from forge.gguf import open_gguf
-from forge.graph import Graph
+from forge.graph import Graph, Node, Op
 from forge.models import build_graph
 from forge.testing import write_tiny
 from forge.weights import Weight, Weights
 from forge_cpu.backend import CpuBackend
+from forge_cpu.executable import CpuExecutable
 
 Array = np.ndarray[Any, Any]
 HERE = Path(__file__).parent
 TOOLS = Path(__file__).parents[3].parent / "shared" / "tools"
 
 
+class LikeGGML(CpuExecutable):
+    """Rounds as llama.cpp's CPU code does: its gelu is a table of half precision numbers.
+
+    `ggml_vec_gelu_f32` and `ggml_vec_geglu_f32` in ggml/src/ggml-cpu/vec.h.
+    """
+
+    def compute(self, node: Node, arguments: Sequence[Array]) -> Array:
+        """One node."""
+        if node.op is not Op.GELU_MUL:
+            return super().compute(node, arguments)
+        gate, *up = arguments
+        rounded = np.clip(gate, -10, 10).astype(np.float16).astype(np.float32)
+        table = reference.gelu(rounded).astype(np.float16).astype(np.float32)
+        out = np.where(gate <= -10, 0, np.where(gate >= 10, gate, table)).astype(np.float32)
+        return out * up[0] if up else out
+
+
 def compiled(
     path: Path,
     change: Callable[[Graph], Graph] | None = None,
     swap: Callable[[str, Weight], Weight] | None = None,
+    like_ggml: bool = False,
     **options: Any,
 ) -> Executable:
     """The model at `path` on the CPU backend; `change` and `swap` plant bugs."""
@@ -44,6 +64,8 @@ def compiled(
     weights: Mapping[str, Weight] = Weights(graph, file)
     if swap:
         weights = {name: swap(name, weight) for name, weight in weights.items()}
+    if like_ggml:
+        return LikeGGML(graph, weights, lambda *_: None)
     return CpuBackend(BackendConfig(threads=1)).compile(graph, weights, lambda *_: None)
 
 
@@ -205,10 +227,8 @@ def recorded(name: str, folder: Path) -> Truth:
         "write_tiny no longer writes the tensors that llama.cpp was asked about: record its "
         "logits again with FORGE_RECORD=1 pytest tests/unit/models/test_llamacpp.py"
     )
-    with np.load(HERE / "truth.npz", allow_pickle=False) as logits:
-        return Truth(
-            name, path, model["tokens"], logits[name], model["options"], model["architecture"]
-        )
+    logits = np.load(HERE / f"truth/{name}.npy", allow_pickle=False)
+    return Truth(name, path, model["tokens"], logits, model["options"], model["architecture"])
 
 
 @pytest.fixture(scope="session")
@@ -221,7 +241,8 @@ def record() -> Callable[[Mapping[str, Mapping[str, Any]], Mapping[str, Array]],
         lines = ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in models.items())
         text = f'{{"source": {json.dumps(RECORDED["source"])},\n"models": {{\n{lines}\n}}}}\n'
         (HERE / "truth.json").write_text(text, encoding="utf-8")
-        np.savez_compressed(HERE / "truth.npz", allow_pickle=False, **logits)
+        for name, rows in logits.items():
+            np.save(HERE / f"truth/{name}.npy", rows, allow_pickle=False)
 
     return write
 

@@ -12,9 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from forge.graph import Op
 from forge.testing import write_tiny
 
 Array = np.ndarray[Any, Any]
+
+PATTERN = "sliding_window_pattern"
+LONGROPE = {"type": "longrope", "factor": 6.0, "original_context": 16}
 
 # What is recorded: small vocabularies keep the fixture small.
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -55,6 +59,43 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
             "rope_scaling": {"type": "yarn", "factor": 8.0, "original_context": 32},
         },
     ),
+    "gemma": ("gemma", {"seed": 16, "head_size": 24}),
+    "gemma2": ("gemma2", {"seed": 13}),
+    "gemma3": ("gemma3", {"seed": 14, "layers": 3, "head_size": 24}),
+    "gemma3-linear-q4_0": (
+        "gemma3",
+        {"seed": 15, "quant": "q4_0", "rope_scaling": {"type": "linear", "factor": 8.0}},
+    ),
+    "qwen3moe": ("qwen3moe", {"seed": 17}),
+    "qwen2moe": ("qwen2moe", {"seed": 18}),
+    "mixtral": ("llama", {"seed": 19, "experts": 4}),
+    "phi3": ("phi3", {"seed": 20}),
+    "gpt-oss": ("gpt-oss", {"seed": 22}),
+    "gpt-oss-yarn-mxfp4": (
+        "gpt-oss",
+        {
+            "seed": 23,
+            "quant": "mxfp4",
+            "rope_base": 150000.0,
+            "rope_scaling": {"type": "yarn", "factor": 32.0, "original_context": 16},
+        },
+    ),
+    "olmo2": ("olmo2", {"seed": 24}),
+    "olmo3": (
+        "olmo2",
+        {
+            "seed": 25,
+            "layers": 3,
+            "metadata": {"attention.sliding_window": 7, f"attention.{PATTERN}": 2},
+            "rope_scaling": {"type": "yarn", "factor": 8.0, "original_context": 16},
+        },
+    ),
+    "granite": ("granite", {"seed": 26}),
+    "granitemoe": ("granitemoe", {"seed": 27}),
+    "smollm3": ("smollm3", {"seed": 28}),
+    "starcoder2": ("starcoder2", {"seed": 39}),
+    "gpt2": ("gpt2", {"seed": 33}),
+    "phi3-long": ("phi3", {"seed": 21, "rope_scaling": LONGROPE}),
 }
 YARN = {"type": "yarn", "factor": 4.0, "original_context": 64}
 MORE: list[tuple[str, dict[str, Any]]] = [
@@ -70,11 +111,65 @@ MORE: list[tuple[str, dict[str, Any]]] = [
     ("qwen3", {"heads": 5, "kv_heads": 1, "width": 160, "head_size": 24}),
     ("qwen3", {"quant": "q5_0", "rope_scaling": {"type": "linear", "factor": 4.0}}),
     ("qwen3", {"tokenizer": "bytes", "vocabulary": 512, "tied": True, "quant": "q8_0"}),
+    ("gemma", {"heads": 4, "kv_heads": 1}),
+    ("gemma2", {"layers": 3, "metadata": {"attention.sliding_window": 5}}),
+    ("gemma2", {"rope_scaling": YARN, "metadata": {"rope.freq_base_swa": 500.0}}),
+    ("gemma3", {"rope_scaling": YARN}),
+    ("gemma3", {"metadata": {"attention.sliding_window": 0}}),
+    ("gemma3", {"layers": 3, "metadata": {f"attention.{PATTERN}": [True, False, False]}}),
+    ("gemma3", {"layers": 7, "metadata": {f"attention.{PATTERN}": 6}}),
+    (
+        "gemma3",
+        {"metadata": {"rope.freq_base_swa": 500.0, "final_logit_softcapping": 6.0}, "quant": "f16"},
+    ),
+    ("qwen3moe", {"metadata": {"expert_used_count": 1, "expert_weights_scale": 2.0}}),
+    ("qwen3moe", {"metadata": {"expert_used_count": 5}, "quant": "q8_0", "tied": True}),
+    ("qwen3moe", {"quant": "mxfp4", "head_size": 24, "layers": 3}),
+    ("qwen2moe", {"metadata": {"expert_used_count": 4}, "quant": "q5_0"}),
+    ("gpt-oss", {"head_size": 32, "metadata": {"rope.freq_base_swa": 500.0}}),
+    ("gpt-oss", {"layers": 3, "metadata": {"expert_used_count": 4}}),
+    ("olmo2", {"kv_heads": 4, "quant": "q8_0"}),
+    ("olmo2", {"layers": 4, "metadata": {"attention.sliding_window": 7}, "rope_scaling": YARN}),
+    (
+        "olmo2",
+        {
+            "metadata": {
+                "attention.sliding_window": 7,
+                f"attention.{PATTERN}": [False, True],
+                "rope.freq_base_swa": 500.0,
+                "rope.scaling.attn_factor": 1.3,
+            },
+            "rope_scaling": {"type": "linear", "factor": 8.0},
+        },
+    ),
+    ("gemma3", {"metadata": {"rope.scaling.attn_factor": 1.3}, "rope_scaling": YARN}),
+    ("granite", {"metadata": {"rope.scaling.finetuned": False, "attention.scale": 0.0}}),
+    ("granite", {"metadata": {"residual_scale": 0.0, "embedding_scale": 0.0}, "quant": "q4_1"}),
+    ("granite", {"rope_scaling": {**LONGROPE, "type": "llama3"}, "tied": True}),
+    ("granitemoe", {"metadata": {"expert_shared_feed_forward_length": 0}}),
+    ("granitemoe", {"metadata": {"rope.scaling.finetuned": False}}),
+    ("smollm3", {"layers": 8, "tied": True, "rope_base": 5e6, "quant": "q8_0"}),
+    ("starcoder2", {"heads": 8, "kv_heads": 2, "tied": True}),
+    ("starcoder2", {"quant": "q4_0", "rope_scaling": YARN}),
+    ("gpt2", {"heads": 8, "kv_heads": 8, "tied": False}),
+    ("gpt2", {"quant": "q8_0", "context": 300}),
+    ("phi3", {"rope_scaling": {**LONGROPE, "original_context": 4096}}),
+    ("phi3", {"metadata": {"attention.sliding_window": 5}, "kv_heads": 4, "tied": True}),
+    ("phi3", {"metadata": {"rope.dimension_count": 12}, "quant": "q4_0"}),
+    ("llama", {"rope_scaling": LONGROPE, "quant": "bf16"}),
+    ("llama", {"experts": 8, "metadata": {"expert_used_count": 3}, "quant": "q8_0"}),
 ]
 
 
 BOUND = 1e-8
 """Mean KL: two float32 programs on one model; 1e-5 is what is promised."""
+TABLE_BOUND = 3e-7
+"""With gelu: what differs in the last bit may fall on two sides of ggml's half precision table."""
+
+
+def bound(executable: Any) -> float:
+    table = any(node.op is Op.GELU_MUL for node in executable.graph.nodes)
+    return TABLE_BOUND if table else BOUND
 
 
 def asked(peer: Any, path: Path, tokens: list[int], folder: Path, quant: str) -> Array:
@@ -101,9 +196,10 @@ def test_the_reference_equals_llama_cpp(
     path = write_tiny(tmp_path / "m.gguf", architecture, **options)
     tokens = drawn(0, 250, 200)
     truth = asked(peer, path, tokens, tmp_path, options.get("quant", "f32"))
-    logits = evaluate(load(path), tokens)
+    executable = load(path, like_ggml=True)
+    logits = evaluate(executable, tokens)
     assert truth.std() >= 2
-    assert kl(truth, logits).mean() <= BOUND
+    assert kl(truth, logits).mean() <= bound(executable)
     assert (truth.argmax(axis=1) == logits.argmax(axis=1)).mean() >= 0.995
 
 
@@ -134,7 +230,7 @@ def test_rare_metadata_means_what_it_means_to_llama_cpp(
 ) -> None:
     path, tokens = edit("llama", metadata), drawn(1, 250, 64)
     truth = peer.logits(path, tokens, tmp_path)
-    assert kl(truth, evaluate(load(path), tokens)).mean() <= BOUND
+    assert kl(truth, evaluate(load(path, like_ggml=True), tokens)).mean() <= BOUND
 
 
 def test_the_recorded_truth_is_what_llama_cpp_says(

@@ -41,13 +41,14 @@ def test_attention_is_far_from_uniform(truth: Any, load: Callable[..., Any]) -> 
     count = len(truth.tokens)
     last = max(n.layer for n in load(truth.path).graph.nodes if n.op is Op.ATTENTION)
     for layer in range(last + 1):
-        names = (f"blk.{layer}.q_rope", f"blk.{layer}.k_rope")
+        graph = load(truth.path).graph
+        (node,) = (n for n in graph.nodes if n.name == f"blk.{layer}.attn")
+        names = node.inputs[:2]
 
         def watch(graph: Graph, names: tuple[str, ...] = names) -> Graph:
             return replace(graph, outputs=(*graph.outputs, *names))
 
         executable = load(truth.path, watch)
-        (node,) = (n for n in executable.graph.nodes if n.name == f"blk.{layer}.attn")
         out = executable.run(
             {"tokens": np.array(truth.tokens, np.int32)},
             np.arange(count, dtype=np.int32),
@@ -58,12 +59,15 @@ def test_attention_is_far_from_uniform(truth: Any, load: Callable[..., Any]) -> 
         q = out[names[0]].reshape(count, heads, -1)
         k = out[names[1]].reshape(count, kv_heads, -1).repeat(heads // kv_heads, axis=1)
         share = []
+        window, cap = (float(node.attrs.get(name, 0)) for name in ("window", "softcap"))
         for at in range(8, count):
             scores = np.einsum("hd,shd->hs", q[at], k[: at + 1]) * node.attrs["scale"]
+            scores = scores[:, -int(window) :]
+            scores = np.tanh(scores / cap) * cap if cap else scores
             p = np.exp(scores - scores.max(axis=1, keepdims=True))
             p /= p.sum(axis=1, keepdims=True)
             entropy = -(p * np.log(np.maximum(p, 1e-30))).sum(axis=1)
-            share.append(entropy.mean() / np.log(at + 1))
+            share.append(entropy.mean() / np.log(scores.shape[1]))
         assert np.mean(share) < 0.7, f"layer {layer}"
 
 
@@ -118,6 +122,84 @@ def swapped(node: Node) -> Node:
     return replace(node, inputs=node.inputs[::-1])
 
 
+def without(count: int) -> Change:
+    """Its last inputs left out."""
+    return lambda node: replace(node, inputs=node.inputs[:-count])
+
+
+def normalised_otherwise(node: Node) -> Node:
+    return attrs(normalize=not node.attrs["normalize"])(node)
+
+
+def gate_for_up(node: Node) -> Node:
+    x, scores, gate, up, *others = node.inputs
+    return replace(node, inputs=(x, scores, up, gate, *others))
+
+
+def norm_by_head(graph: Graph) -> Graph:
+    """The weights of the first head for every head, each normalised by itself."""
+    weights = {
+        name: replace(w, shape=(16,), rows=(0, 16)) if "_norm" in name and "attn_q" in name else w
+        for name, w in graph.weights.items()
+    }
+    return replace(graph, weights=weights)
+
+
+def turned_everywhere(graph: Graph) -> Graph:
+    """The layers without positions turn like the first one."""
+    ropes = {e: n for e in "qk" for n in graph.nodes if n.name == f"blk.0.{e}_rope"}
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        changed = node
+        if node.op is Op.ATTENTION and "rope" not in node.inputs[0]:
+            names = []
+            for rope, given in zip(ropes.values(), node.inputs[:2], strict=True):
+                inputs = (given, "positions")
+                nodes.append(replace(rope, name=f"{given}_rope", inputs=inputs, layer=node.layer))
+                names.append(f"{given}_rope")
+            changed = replace(node, inputs=(*names, *node.inputs[2:]))
+        nodes.append(changed)
+    return replace(graph, nodes=tuple(nodes))
+
+
+def rms_for_layer_norm(graph: Graph) -> Graph:
+    """The mean stays; the bias as well."""
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        if node.op is not Op.LAYER_NORM:
+            nodes.append(node)
+            continue
+        x, weight, bias = node.inputs
+        inner = f"{node.name}_inner"
+        nodes.append(replace(node, name=inner, op=Op.RMS_NORM, inputs=(x, weight)))
+        nodes.append(Node(node.name, Op.ADD, (inner, bias), {}, node.layer))
+    return replace(graph, nodes=tuple(nodes))
+
+
+def rows_of_another(one: str, other: str) -> Callable[[Graph], Graph]:
+    """The rows of one projection where the other's should be, as many as there are of both."""
+
+    def changed(graph: Graph) -> Graph:
+        weights = dict(graph.weights)
+        for layer in range(2):
+            names = [n.inputs[1] for e in (one, other) for n in graph.nodes
+                     if n.name == f"blk.{layer}.{e}"]  # fmt: skip
+            first, second = (weights[name] for name in names)
+            assert first.rows
+            assert second.rows
+            weights[names[1]] = replace(
+                second, rows=(first.rows[0], first.rows[0] + second.shape[0])
+            )
+        return replace(graph, weights=weights)
+
+    return changed
+
+
+def shorter(f: Array) -> Array:
+    plain = 1e4 ** (-np.arange(len(f)) / len(f))
+    return np.asarray(plain / np.linspace(1.0, 1.5, len(f)))
+
+
 def one_layer_late(graph: Graph) -> Graph:
     """The first layer's cache serves the second as well: every layer has the same keys."""
     nodes = tuple(
@@ -128,7 +210,35 @@ def one_layer_late(graph: Graph) -> Graph:
     return replace(graph, nodes=nodes)
 
 
+def change_window(by: int) -> Change:
+    def changed(node: Node) -> Node:
+        window = node.attrs.get("window")
+        return attrs(window=window + by)(node) if isinstance(window, int) and window else node
+
+    return changed
+
+
+def everywhere(*endings: str) -> Callable[[Graph], Graph]:
+    """Every layer turns as the first one does."""
+
+    def changed(graph: Graph) -> Graph:
+        first = {e: n for n in graph.nodes for e in endings if n.name == f"blk.0.{e}"}
+        nodes = tuple(
+            replace(n, attrs=first[n.name.rpartition(".")[2]].attrs) if n.op is Op.ROPE else n
+            for n in graph.nodes
+        )
+        return replace(graph, nodes=nodes)
+
+    return changed
+
+
 ANY = ["llama", "qwen2", "qwen3"]
+GEMMA = ["gemma", "gemma2", "gemma3"]
+WINDOWED = ["gemma2", "gemma3", "gpt-oss", "olmo3"]
+POST = ["gemma2", "gemma3", "olmo2"]
+GRANITE = ["granite", "granitemoe"]
+PLAIN = ["starcoder2", "gpt2"]
+MIXED = ["qwen3moe", "qwen2moe", "mixtral"]
 BUGS: dict[str, tuple[Callable[[Graph], Graph], Sequence[str]]] = {
     "no rope": (on(Op.ROPE, frequencies(lambda f: 0 * f)), ANY),
     "no rope on k": (on(Op.ROPE, frequencies(lambda f: 0 * f), "k_rope"), ANY),
@@ -159,6 +269,54 @@ BUGS: dict[str, tuple[Callable[[Graph], Graph], Sequence[str]]] = {
     "no residual": (on(Op.ADD, passed_on, "residual"), ANY),
     "no output norm": (on(Op.RMS_NORM, passed_on, "output_norm"), ANY),
     "an epsilon of 0.1": (on(Op.RMS_NORM, attrs(epsilon=0.1)), ANY),
+    "a window one too long": (on(Op.ATTENTION, change_window(1)), WINDOWED),
+    "a window one too short": (on(Op.ATTENTION, change_window(-1)), WINDOWED),
+    "no window": (on(Op.ATTENTION, attrs(window=0)), WINDOWED),
+    "a window in every layer": (on(Op.ATTENTION, attrs(window=7)), WINDOWED),
+    "one rope base for all layers": (everywhere("q_rope", "k_rope"), ["gemma3", "olmo3"]),
+    "silu for gelu": (on(Op.GELU_MUL, lambda n: replace(n, op=Op.SILU_MUL)), GEMMA),
+    "no scale of the embedding": (on(Op.SCALE, passed_on), GEMMA),
+    "no norm after attention": (on(Op.RMS_NORM, passed_on, "attn_post_norm"), POST),
+    "no norm after feed-forward": (on(Op.RMS_NORM, passed_on, "ffn_post_norm"), POST),
+    "a norm for each head": (norm_by_head, ["olmo2"]),
+    "unscaled attention": (on(Op.SCALE, passed_on, "attn_scaled"), GRANITE),
+    "an unscaled network": (on(Op.SCALE, passed_on, "ffn_scaled"), GRANITE),
+    "unscaled logits": (on(Op.SCALE, passed_on, "logits_scaled"), GRANITE),
+    "an unscaled embedding": (on(Op.SCALE, passed_on, "embd_scaled"), GRANITE),
+    "scores by the head's size": (on(Op.ATTENTION, attrs(scale=0.25)), GRANITE),
+    "nothing beside the experts": (on(Op.ADD, passed_on, "ffn_out"), ["granitemoe"]),
+    "positions in every layer": (turned_everywhere, ["smollm3"]),
+    "an rms norm": (rms_for_layer_norm, PLAIN),
+    "norms without biases": (on(Op.LAYER_NORM, without(1)), PLAIN),
+    "silu for the plain gelu": (on(Op.GELU_MUL, lambda n: replace(n, op=Op.SILU_MUL)), PLAIN),
+    "no bias of up": (on(Op.ADD, passed_on, "ffn_up"), PLAIN),
+    "no bias of down": (on(Op.ADD, passed_on, "ffn_down"), PLAIN),
+    "no bias of fused q": (on(Op.ADD, passed_on, ".q"), PLAIN),
+    "no learned positions": (on(Op.ADD, passed_on, "embd_placed"), ["gpt2"]),
+    "uncapped scores": (on(Op.ATTENTION, attrs(softcap=0.0)), ["gemma2"]),
+    "uncapped logits": (on(Op.SOFTCAP, passed_on), ["gemma2"]),
+    "one expert too few": (on(Op.EXPERTS, attrs(used=1), "ffn_experts"), MIXED),
+    "one expert too many": (on(Op.EXPERTS, attrs(used=3), "ffn_experts"), MIXED),
+    "another sum of the experts' weights": (on(Op.EXPERTS, normalised_otherwise), MIXED),
+    "a sigmoid for each expert": (on(Op.EXPERTS, attrs(gating="sigmoid"), "ffn_experts"), MIXED),
+    "an expert's gate and up swapped": (on(Op.EXPERTS, gate_for_up), MIXED),
+    "no sinks": (on(Op.ATTENTION, without(1)), ["gpt-oss"]),
+    "experts without biases": (on(Op.EXPERTS, without(3)), ["gpt-oss"]),
+    "silu for the clamped gate": (on(Op.EXPERTS, attrs(activation="silu")), ["gpt-oss"]),
+    "a softmax over all experts": (on(Op.EXPERTS, attrs(gating="softmax")), ["gpt-oss"]),
+    "no bias of the scores": (on(Op.ADD, passed_on, "ffn_scores"), ["gpt-oss"]),
+    "no bias of the output": (on(Op.ADD, passed_on, "attn_output"), ["gpt-oss"]),
+    "q and k swapped": (rows_of_another("q", "k"), ["phi3"]),
+    "k and v swapped": (rows_of_another("k", "v"), ["phi3"]),
+    "up above gate": (on(Op.SILU_MUL, swapped), ["phi3"]),
+    "short factors for long ones": (on(Op.ROPE, frequencies(shorter)), ["phi3-long"]),
+    "no long magnitude": (on(Op.ROPE, attrs(magnitude=1.0)), ["phi3-long"]),
+    "no shared expert": (on(Op.EXPERTS, passed_on, "ffn_shared"), ["qwen2moe"]),
+    "a shared expert without its score": (
+        on(Op.EXPERTS, attrs(gating="softmax"), "ffn_shared"),
+        ["qwen2moe"],
+    ),
+    "gelu experts": (on(Op.EXPERTS, attrs(activation="gelu")), MIXED),
 }
 
 

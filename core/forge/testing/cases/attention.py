@@ -20,6 +20,8 @@ from forge.testing.cases.rows import HEAD_SIZES
 SHARED = ((1, 1), (4, 4), (8, 2), (7, 1), (6, 2), (9, 3))
 """Query heads and key-value heads."""
 SHORT = (Step(5), Step(1, 5), Step(1, 6), Step(3, 7))
+GROWING = tuple(Step(tokens, tokens * (tokens - 1) // 2) for tokens in range(1, 14))
+"""As many tokens at a time as kernels for few are made for, from even and odd positions on."""
 
 
 def attention() -> Iterator[OpCase]:
@@ -29,6 +31,8 @@ def attention() -> Iterator[OpCase]:
             label = f"{heads}over{kv_heads}x{size}"
             quick = (heads, kv_heads) == (8, 2)
             yield _case("causal", label, heads, kv_heads, size, 16, SHORT, quick=quick)
+    for size in (32, 72, 112, 192):  # what real models have, and is no multiple of 64
+        yield _case("causal", f"8over2x{size}", 8, 2, size, 16, SHORT)
     for capacity in (1, 2, 33, 129, 1025):
         steps = _filling(capacity)
         yield _case("causal", f"full-{capacity}", 4, 2, 64, capacity, steps, quick=capacity == 33)
@@ -36,6 +40,7 @@ def attention() -> Iterator[OpCase]:
     for dtype in ("f16", "q8_0"):
         yield _case(f"{dtype} cache", "", 4, 2, 64, 33, _filling(33), quick=True, dtype=dtype)
         yield _case(f"{dtype} cache", "96", 6, 3, 96, 33, _filling(33), dtype=dtype)
+    yield _case("causal", "growing", 6, 2, 64, 96, GROWING, quick=True)
     yield _case("causal", "sharp", 4, 2, 64, 33, _filling(33), scale=1.0)
     for window in (1, 5, 16, 1000):
         yield _case("window", f"{window}", 4, 2, 64, 65, _filling(65), quick=True, window=window)
@@ -46,6 +51,7 @@ def attention() -> Iterator[OpCase]:
     yield _case("sinks", "all", 6, 3, 96, 65, _filling(65), sinks=True, window=9, softcap=20.0)
     yield _case("not causal", "", 4, 2, 64, 16, (Step(9),), causal=False)
     yield _case("value size", "", 4, 2, 96, 16, SHORT, value_size=64)
+    yield _case("value size", "larger", 4, 2, 64, 16, SHORT, value_size=112)
     turns = (Step(6, slots=2), Step(2, 3, slots=2), Step(4, 4, slots=2))
     yield _case("slots", "two", 4, 2, 64, 16, turns, slots=2)
 

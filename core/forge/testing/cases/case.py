@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -44,22 +44,42 @@ Operand: TypeAlias = TensorSpec | WeightData | StateSpec
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One run: how many tokens, from which position on; `slots` sequences take turns."""
+    """One run: how many tokens, from which position on; `slots` sequences take turns.
+
+    before: tokens of the turns that an earlier run has taken.
+    """
 
     tokens: int
     start: int = 0
     rows: Rows = "all"
     slots: int = 1
+    before: int = 0
 
     @property
     def positions(self) -> list[int]:
         """Each token's place in its sequence."""
-        return [self.start + index // self.slots for index in range(self.tokens)]
+        return [self.start + index // self.slots for index in self._turns]
 
     @property
     def sequences(self) -> list[int]:
         """Each token's sequence."""
-        return [index % self.slots for index in range(self.tokens)]
+        return [index % self.slots for index in self._turns]
+
+    @property
+    def _turns(self) -> range:
+        return range(self.before, self.before + self.tokens)
+
+    def cut(self, chunk: int) -> Iterator[Step]:
+        """Runs of at most `chunk` tokens; of chosen rows, those of the first run alone."""
+        if self.rows != "all":
+            rows = self.rows
+            if not isinstance(rows, str):
+                rows = [row for row in rows if row < chunk]
+            yield replace(self, tokens=min(self.tokens, chunk), rows=rows)
+            return
+        for done in range(0, self.tokens, chunk):
+            part = min(chunk, self.tokens - done)
+            yield replace(self, tokens=part, before=self.before + done)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +143,9 @@ class OpCase:
                 for name, spec in self.operands.items()
                 if isinstance(spec, TensorSpec) and name not in ("positions", "slots", "rows")
             }
-            if step.tokens <= chunk or step.rows != "all":
-                yield values, step
-                continue
-            for start in range(0, step.tokens, chunk):
-                part = {name: value[start : start + chunk] for name, value in values.items()}
-                count = min(chunk, step.tokens - start)
-                yield part, Step(count, step.start + start)
+            for part in step.cut(chunk):
+                first = part.before - step.before
+                yield {n: v[first : first + part.tokens] for n, v in values.items()}, part
 
     def _activations(self, spec: TensorSpec, tokens: int, random: np.random.Generator) -> Array:
         if spec.dtype == "i32":

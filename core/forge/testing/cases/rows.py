@@ -17,8 +17,11 @@ from forge.testing.cases.case import (
     activations,
 )
 
-WIDTHS = (64, 1, 7, 127, 257, 1024, 4097)
-TOKENS = (3, 1, 33, 5, 17, 1, 2)
+WIDTHS = (64, 1, 7, 127, 257, 1024, 4097, 65)
+TOKENS = (3, 1, 33, 5, 17, 1, 2, 1031)
+"""The last has more tokens than most runs take."""
+MANY = 515, 8195
+"""Tokens and columns: more numbers than 65535 workgroups of 64."""
 VECTORS = ("f32", "f16")
 HEAD_SIZES = (64, 80, 96, 128, 256)
 
@@ -49,6 +52,7 @@ def norms() -> Iterator[OpCase]:
         }
         yield OpCase(op, "f32", "large", large, (Step(3),), attrs, spread=1e4)
         yield OpCase(op, "f32", "small", large, (Step(3),), attrs, quick=True, spread=1e-4)
+    yield OpCase(Op.RMS_NORM, NONE, "many", {"x": activations(MANY[1])}, (Step(MANY[0]),), attrs)
 
 
 def elementwise() -> Iterator[OpCase]:
@@ -64,6 +68,9 @@ def elementwise() -> Iterator[OpCase]:
                     "b": WeightData(kind, (width,), 1.0),
                 }
                 yield OpCase(op, kind, label, row, step, quick=index == 0)
+
+    many = {"a": activations(MANY[1]), "b": activations(MANY[1])}
+    yield OpCase(Op.ADD, NONE, "many", many, (Step(MANY[0]),))
 
 
 def gates() -> Iterator[OpCase]:
@@ -81,6 +88,8 @@ def gates() -> Iterator[OpCase]:
         yield OpCase(op, column, "alone", alone, (Step(5),), attrs, True)
         wide = {"gate": activations(67), "up": activations(67)}
         yield OpCase(op, column, "saturated", wide, (Step(5),), attrs, True, spread=60.0)
+    many = {"gate": activations(MANY[1]), "up": activations(MANY[1])}
+    yield OpCase(Op.SILU_MUL, NONE, "many", many, (Step(MANY[0]),))
     for width, tokens in zip(WIDTHS, TOKENS, strict=True):
         x, quick = {"x": activations(width)}, width == WIDTHS[0]
         for cap in (5.0, 50.0):
@@ -101,11 +110,20 @@ def rope() -> Iterator[OpCase]:
         yield _rope(style, 1, 2, 2, (Step(3),), "least")
         for start in (255, 4095, 131071):
             yield _rope(style, 2, 64, 64, (Step(3, start),), f"at-{start}")
+        yield _rope(style, 2, 64, 64, (Step(1031),), "crowd", quick=False)
         yield _rope(style, 2, 64, 64, (Step(5),), "magnitude", magnitude=1.3)
 
 
 def _rope(
-    style: str, heads: int, size: int, dims: int, steps: tuple[Step, ...], label: str, **more: Attr
+    style: str,
+    heads: int,
+    size: int,
+    dims: int,
+    steps: tuple[Step, ...],
+    label: str,
+    *,
+    quick: bool = True,
+    **more: Attr,
 ) -> OpCase:
     attrs: dict[str, Attr] = {
         "heads": heads,
@@ -114,7 +132,7 @@ def _rope(
         **more,
     }
     operands = {"x": activations(heads * size), "positions": POSITIONS}
-    return OpCase(Op.ROPE, style, label, operands, steps, attrs, quick=True)
+    return OpCase(Op.ROPE, style, label, operands, steps, attrs, quick)
 
 
 def select_rows() -> Iterator[OpCase]:

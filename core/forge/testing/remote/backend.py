@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +19,7 @@ from forge import errors
 from forge.channel import Channel
 from forge.graph import Graph
 from forge.health import Check, Device
+from forge.messages import Close
 from forge.paths import python_path
 from forge.sampling import SamplingParams
 from forge.spec import BackendSpec
@@ -27,6 +30,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 SECONDS = 60.0
 """How long a call may go without a word."""
+_LOOK = 0.02
 
 
 class Worker:
@@ -66,6 +70,16 @@ class Worker:
         if not isinstance(answer, kind):
             raise errors.BackendLost(f"{answer!r:.200} is no answer to {type(request).__name__}")
         return answer
+
+    def ends(self) -> tuple[int, int] | None:
+        """How it ended when it was asked to (`si_code` and `si_status`); None if it has not."""
+        self._channel.send(Close(), self.seconds)
+        for _ in range(math.ceil(self.seconds / _LOOK)):
+            found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if found is not None:
+                return found.si_code, found.si_status
+            time.sleep(_LOOK)
+        return None
 
     def close(self) -> None:
         """End the process."""
@@ -185,16 +199,16 @@ class RemoteExecutable:
         params: SamplingParams | None = None,
         history: Sequence[int] = (),
         take: int | None = None,
+        slot: int = 0,
         close_first: bool = False,
-    ) -> tuple[list[int], str]:
-        """`take` tokens of `count` (all by default), and what happened after `close_first`."""
+    ) -> m.Decoded:
+        """`take` tokens of `count`, all by default, and one more where there must be none."""
         chosen = (params or SamplingParams(temperature=0)).to_dict()
-        most = count if take is None else take
+        most = count + 1 if take is None else take
         request = m.Decode(
-            self.number, token, start, count, most, chosen, list(history), 0, close_first
+            self.number, token, start, count, most, chosen, list(history), slot, close_first
         )
-        answer = self.worker.ask(request, m.Decoded)
-        return answer.tokens, answer.ending
+        return self.worker.ask(request, m.Decoded)
 
     def close(self) -> None:
         """Close it in its process."""

@@ -187,10 +187,14 @@ class Outputs(_Message, frozen=True):
 
 
 class Decoded(_Message, frozen=True):
-    """The tokens; `ending` is what happened after `close_first`: "stopped", "raised" or "token"."""
+    """The tokens; `ending` is what happened after `close_first`: "stopped", "raised" or "token".
+
+    share: the part of the time for all of them that passed until the first.
+    """
 
     tokens: list[int]
     ending: str = ""
+    share: float = 0.0
 
 
 class Failed(_Message, frozen=True):

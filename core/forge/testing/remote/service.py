@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import gc
 import itertools
+import time
 import traceback
 from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from forge.backend import Backend, Executable
 from forge.conversion import convert
+from forge.errors import BackendWrong
 from forge.gguf import GGUFFile, open_gguf
 from forge.messages import Close, Open
-from forge.sampling import Sampler, SamplingParams
+from forge.sampling import SamplingParams
+from forge.testing.remote.breaches import Returned, changed, malformed
 from forge.testing.remote.messages import (
     CloseBackend,
     CloseExecutable,
@@ -43,6 +45,7 @@ from forge.testing.remote.messages import (
 from forge.weights import Weights
 from forge.worker.link import Link
 from forge.worker.loader import open_backend
+from forge.worker.model import WatchedSampler
 
 _LONGEST = 4000
 
@@ -60,7 +63,7 @@ class Service:
         self._backends: dict[int, Backend] = {}
         self._executables: dict[int, Executable] = {}
         self._files: dict[int, GGUFFile] = {}
-        self._returned: dict[int, list[NDArray[Any]]] = {}
+        self._returned = Returned()
 
     def serve(self) -> None:
         """Until the test says Close or goes away."""
@@ -135,43 +138,40 @@ class Service:
                 raise Cancelled
 
         file = open_gguf(request.file)
+        given = msgspec.msgpack.encode(request.graph)
         executable = self._backends[request.backend].compile(
             request.graph, Weights(request.graph, file), progress
         )
+        if msgspec.msgpack.encode(request.graph) != given:
+            raise BackendWrong("compile changed the graph that it was given")
         number = next(self._numbers)
         self._executables[number], self._files[number] = executable, file
         return Compiled(number, executable.chunk)
 
     def _run(self, request: Run) -> Outputs:
         executable = self._executables[request.executable]
-        out = executable.run(
-            {name: tensor.array() for name, tensor in request.inputs.items()},
-            np.array(request.positions, np.int32),
-            np.array(request.slots, np.int32),
-            request.rows,
-        )
-        answer = {name: Tensor.of(np.asarray(value)) for name, value in out.items()}
-        return Outputs(answer, self._breach(request.executable, list(out.values())))
-
-    def _breach(self, number: int, arrays: list[NDArray[Any]]) -> str:
-        """Results are the caller's, who may write to them: no later run may read or change them."""
-        before = self._returned.pop(number, [])
-        if any(not np.isnan(array).all() for array in before):
-            return "it wrote to the arrays that the run before returned"
-        if any(not array.flags.writeable for array in arrays):
-            return "it returned an array that cannot be written to"
-        for array in arrays:
-            array.fill(np.nan)
-        self._returned[number] = arrays
-        return ""
+        inputs = {name: tensor.array() for name, tensor in request.inputs.items()}
+        positions = np.array(request.positions, np.int32)
+        slots = np.array(request.slots, np.int32)
+        given = {**inputs, "positions": positions, "slots": slots}
+        before = {name: array.copy() for name, array in given.items()}
+        out = executable.run(inputs, positions, slots, request.rows)
+        if breach := malformed(out, executable.outputs) or changed(before, given):
+            return Outputs({}, breach)
+        answer = {name: Tensor.of(value) for name, value in out.items()}
+        return Outputs(answer, self._returned.breach(request.executable, list(out.values())))
 
     def _decode(self, request: Decode) -> Decoded:
         executable = self._executables[request.executable]
-        sampler = Sampler(SamplingParams.from_dict(request.params), request.history)
+        sampler = WatchedSampler(SamplingParams.from_dict(request.params), request.history)
         tokens = executable.decode(
             request.token, request.start, request.count, sampler, request.slot
         )
-        taken = list(itertools.islice(tokens, request.take))
+        began, first, taken = time.perf_counter(), 0.0, []
+        for token in itertools.islice(tokens, request.take):
+            first = first or time.perf_counter() - began
+            taken.append(token)
+        share = first / (time.perf_counter() - began)
         ending = ""
         if request.close_first:
             executable.close()
@@ -179,7 +179,7 @@ class Service:
         close: Any = getattr(tokens, "close", None)
         if close is not None:
             close()
-        return Decoded(taken, ending)
+        return Decoded(taken, ending, share)
 
 
 def _next(tokens: Any) -> str:

@@ -15,6 +15,7 @@ from forge.testing import capabilities
 from forge.testing.capabilities import Table
 from forge.testing.remote import RemoteBackend
 from forge.testing.remote.backend import Worker
+from forge.testing.suite.models import TinyModel
 from forge.testing.xfails import read_xfails
 
 HERE = Path(__file__).parent
@@ -45,6 +46,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         chosen(config)
         path = config.getoption("--forge-xfails")
         known = read_xfails(Path(path)) if path else []
+        if required := config.getoption("--forge-require"):
+            capabilities.read(Path(required))
+        _check_folder(config.getoption("--forge-report"))
     except ForgeError as error:
         raise pytest.UsageError(str(error)) from None
     for failure in known:
@@ -59,17 +63,31 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in left_out]
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def _check_folder(report: str | None) -> None:
+    """A report that cannot be written is said before the tests, not after them."""
+    if report and not os.access(Path(report).absolute().parent, os.W_OK):
+        raise UsageError(f"--forge-report {report}: there is no such folder to write to")
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, exitstatus: pytest.ExitCode
+) -> None:
     """The table of ops and weight types, and what the tests of faults measured."""
     config = terminalreporter.config
     name = config.getoption("--forge-backend")
+    path = config.getoption("--forge-report")
     if table := config.stash.get(TABLE, None):
         terminalreporter.section(f"{name}: ops and weight types")
         for line in capabilities.lines(table):
             terminalreporter.write_line(line)
-        if path := config.getoption("--forge-report"):
+        if path:
             capabilities.write(table, Path(path))
             terminalreporter.write_line(f"written to {path}")
+    elif path and exitstatus != pytest.ExitCode.USAGE_ERROR:
+        terminalreporter.write_line(
+            f"{path} is not written: the test that makes the table, "
+            "test_it_answers_for_every_node_and_the_same_each_time, did not run in this process"
+        )
     if lines := config.stash.get(LINES, None):
         terminalreporter.section(f"{name}: faults")
         for line in lines:
@@ -107,6 +125,12 @@ def fresh(spec: BackendSpec, request: pytest.FixtureRequest) -> Iterator[Worker]
     worker = Worker(spec, request.config.getoption("--forge-timeout"))
     yield worker
     worker.close()
+
+
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
+    """The model that every backend runs."""
+    return TinyModel.make(tmp_path_factory.mktemp("llama"), "llama", "f16")
 
 
 @pytest.fixture(scope="session", autouse=True)

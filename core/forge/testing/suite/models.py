@@ -14,16 +14,22 @@ from forge.errors import BackendUnsupported
 from forge.gguf import open_gguf
 from forge.graph import Graph
 from forge.models import ARCHITECTURES, build_graph
+from forge.sampling import Sampler, SamplingParams
 from forge.testing.remote import RemoteBackend, RemoteExecutable
 from forge.testing.tiny import write_tiny
-from forge.testing.truth import Truth
+from forge.testing.tiny_families import FAMILIES
+from forge.testing.truth import Truth, divergence
 
 Array = NDArray[Any]
 
 FLOATS = ("f32", "f16", "bf16")
 SPREAD = ("f32", "bf16", "q4_0", "q8_0", "q4_k", "q6_k")
-"""Besides F16, what every architecture is tried with."""
+"""Besides F16, what architectures are tried with."""
+FEW = ("q4_0", "q4_k")
+"""Less of it, where there are many."""
 CONTEXT = 96
+EDGES = 2
+"""Of 24 tokens that were drawn, those that rounding may move over the edge between two."""
 SIZES: dict[str, Any] = {
     "width": 256,
     "ffn": 512,
@@ -32,6 +38,8 @@ SIZES: dict[str, Any] = {
     "context": CONTEXT,
 }
 """Rows of a whole block of every type, and no more."""
+EXPERTS = ("expert_feed_forward_length", "expert_shared_feed_forward_length")
+"""Of experts as well."""
 
 DIVERGENCE = {"f32": 1e-4, "f16": 1e-4, "bf16": 1e-3}
 """KL(truth ‖ backend) in nats, mean over positions: half precision in products and the cache."""
@@ -65,7 +73,10 @@ class TinyModel:
     def make(cls, folder: Path, architecture: str, quant: str) -> TinyModel:
         """Write it, and compute the truth."""
         path = folder / f"{architecture}-{quant}.gguf"
-        write_tiny(path, architecture, quant=quant, embedding_quant="f16", **SIZES)
+        metadata = {key: 256 for key in EXPERTS if key in FAMILIES[architecture].metadata}
+        write_tiny(
+            path, architecture, quant=quant, embedding_quant="f16", metadata=metadata, **SIZES
+        )
         random = np.random.default_rng(1)
         tokens = tuple(int(t) for t in random.integers(0, SIZES["vocabulary"], CONTEXT))
         with open_gguf(path) as file:
@@ -88,7 +99,11 @@ class TinyModel:
 
 
 def prefill(
-    executable: RemoteExecutable, tokens: Sequence[int], start: int = 0, chunk: int = 0
+    executable: RemoteExecutable,
+    tokens: Sequence[int],
+    start: int = 0,
+    chunk: int = 0,
+    slot: int = 0,
 ) -> Array:
     """Logits after each token, in chunks of `chunk` or of as much as a run takes."""
     (name,) = (n for n in executable.graph.inputs if n not in ("positions", "slots", "rows"))
@@ -97,9 +112,27 @@ def prefill(
     for at in range(0, len(tokens), step):
         part = tokens[at : at + step]
         positions = range(start + at, start + at + len(part))
-        (out,) = executable.run({name: part}, list(positions)).values()
+        (out,) = executable.run({name: part}, list(positions), slots=slot).values()
         parts.append(out)
     return np.concatenate(parts)
+
+
+def same(found: Array, expected: Array, quant: str = "f16") -> None:
+    """Two ways to the same logits may differ by rounding and no more."""
+    worst = max(divergence(e[None], f[None]) for e, f in zip(expected, found, strict=True))
+    assert worst <= 10 * bound(quant), f"KL divergence {worst:.3g}"
+    assert divergence(expected, found) <= bound(quant)
+
+
+def drawn_alike(
+    params: SamplingParams, history: Sequence[int], found: Sequence[int], logits: Array, start: int
+) -> int:
+    """How many tokens from position `start` on are what the sampler draws from their logits."""
+    sampler, equal = Sampler(params, history), 0
+    for number, (row, token) in enumerate(zip(logits, found, strict=True), start):
+        equal += token == sampler.sample(row, number)
+        sampler.accept(token)
+    return equal
 
 
 __all__ = ["ARCHITECTURES", "FLOATS", "SPREAD", "TinyModel", "bound", "prefill"]

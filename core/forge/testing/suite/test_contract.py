@@ -14,22 +14,19 @@ import numpy as np
 import pytest
 
 from forge.errors import BackendUnavailable
+from forge.gguf import open_gguf
+from forge.models import build_graph
 from forge.plugins import Plugins
 from forge.spec import BackendSpec
 from forge.testing import capabilities, listing
 from forge.testing.cases import op_cases
+from forge.testing.pytest_plugin import ENVIRONMENT
 from forge.testing.remote import RemoteBackend
 from forge.testing.remote.backend import ForeignError, Worker
 from forge.testing.suite.conftest import TABLE
-from forge.testing.suite.models import Array, TinyModel, prefill
+from forge.testing.suite.models import CONTEXT, Array, TinyModel, prefill
 
 KINDS = ("cpu", "integrated", "discrete", "software")
-
-
-@pytest.fixture(scope="session")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
-    """The model that every backend runs."""
-    return TinyModel.make(tmp_path_factory.mktemp("llama"), "llama", "f16")
 
 
 @pytest.fixture
@@ -41,19 +38,24 @@ def second(backend: RemoteBackend) -> Iterator[RemoteBackend]:
         other.close()
 
 
-def test_listing_it_loads_no_driver_and_opens_no_device(spec: BackendSpec) -> None:
+def test_listing_it_loads_no_driver_and_opens_no_device(
+    spec: BackendSpec, request: pytest.FixtureRequest
+) -> None:
     """The host process imports plugins to list them, and must survive any driver."""
     if not any(spec in plugin.backends for plugin in Plugins().plugins):
         pytest.skip(f"{spec.factory} is not installed as a plugin")
+    untouched = request.config.stash[ENVIRONMENT]
     done = subprocess.run(
         [sys.executable, "-P", listing.__file__, spec.name],
+        cwd=request.config.invocation_params.dir,
+        env={**untouched, "FORGE_PLUGINS": os.environ["FORGE_PLUGINS"]},
         capture_output=True,
         text=True,
         timeout=50,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert not done.stdout, f"listing touched: {done.stdout}"
+    assert not done.stdout, f"what listing did:\n{done.stdout}"
 
 
 def test_it_says_what_it_runs_on(backend: RemoteBackend) -> None:
@@ -89,17 +91,23 @@ def test_its_memory_adds_up(backend: RemoteBackend, llama: TinyModel) -> None:
     graph = backend.converted(llama.graph)[0]
     needed = backend.required(graph)
     assert needed >= sum(w.bytes for w in graph.distinct_weights()) // 2
+    with open_gguf(llama.path) as file:
+        shorter = backend.converted(build_graph(file, context=CONTEXT // 2))[0]
+    assert backend.required(shorter) <= needed
     if total:
         assert needed <= total
 
 
 def test_it_answers_for_every_node_and_the_same_each_time(
-    backend: RemoteBackend, request: pytest.FixtureRequest
+    backend: RemoteBackend, llama: TinyModel, request: pytest.FixtureRequest
 ) -> None:
     """The table of ops and weight types; nothing less than --forge-require asks for."""
     cases = list(chain.from_iterable(op_cases().values()))
     table = capabilities.measure(backend, cases)
     request.config.stash[TABLE] = table
+    ops = {node.op for node in llama.graph.nodes}
+    alone = {op for op, _ in (key for key, found in table.items() if found != "unsupported")}
+    assert ops <= alone, f"no by itself, yes in a model: {ops - alone}"
     assert (
         capabilities.measure(backend, cases[::7]).items()
         <= {
@@ -166,9 +174,9 @@ def test_closing_in_the_middle_of_decoding_is_allowed(fresh: Worker, llama: Tiny
     backend = RemoteBackend(fresh)
     executable = llama.on(backend)
     prefill(executable, llama.tokens[:9])
-    tokens, ending = executable.decode(llama.tokens[9], 9, 8, take=3, close_first=True)
-    assert len(tokens) == 3
-    assert ending in ("raised", "stopped")
+    begun = executable.decode(llama.tokens[9], 9, 8, take=3, close_first=True)
+    assert len(begun.tokens) == 3
+    assert begun.ending in ("raised", "stopped")
     another = llama.on(backend)
     assert np.isfinite(prefill(another, llama.tokens[:9])).all()
 
@@ -194,6 +202,16 @@ def test_two_of_them_in_one_process_do_not_disturb_each_other(
     other.keep(0)
     np.testing.assert_array_equal(prefill(other, texts[1]), alone[1])
     other.close()
+
+
+def test_its_process_ends_by_itself_when_all_is_closed(fresh: Worker, llama: TinyModel) -> None:
+    """A thread or an exit handler that waits for a driver makes each command wait; no crash."""
+    backend = RemoteBackend(fresh)
+    executable = llama.on(backend)
+    prefill(executable, llama.tokens[:3])
+    executable.close()
+    backend.close()
+    assert fresh.ends() == (os.CLD_EXITED, 0)
 
 
 def test_two_processes_have_it_open_at_the_same_time(

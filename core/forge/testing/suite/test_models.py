@@ -9,17 +9,20 @@ import numpy as np
 import pytest
 
 from forge.executable import Rows
-from forge.sampling import Sampler, SamplingParams
+from forge.sampling import SamplingParams
 from forge.testing.blocks import WEIGHT_TYPES
 from forge.testing.remote import RemoteBackend, RemoteExecutable
 from forge.testing.suite.models import (
     ARCHITECTURES,
+    EDGES,
+    FEW,
     SPREAD,
-    Array,
     TinyModel,
     bound,
+    drawn_alike,
     least_agreement,
     prefill,
+    same,
 )
 from forge.testing.truth import agreement, divergence
 
@@ -28,21 +31,30 @@ Make: TypeAlias = Callable[[str, str], TinyModel]
 LEAST = ("llama", "f16")
 """What every backend must run."""
 
+VARIED = ("llama", "gemma3", "gpt-oss", "qwen3moe")
+"""Architectures that are tried in every way; of the others one is enough."""
+BRISK = ("llama", "qwen3", "gpt-oss")
+"""Those of the quick subset."""
+
 PAIRS = [
     LEAST,
     *((architecture, "f16") for architecture in ARCHITECTURES if architecture != LEAST[0]),
-    *((architecture, quant) for architecture in ARCHITECTURES for quant in SPREAD),
+    *((a, quant) for a in ARCHITECTURES for quant in (SPREAD if a in VARIED else FEW)),
     *((LEAST[0], quant) for quant in WEIGHT_TYPES if quant not in (*SPREAD, "f16")),
 ]
+QUICK = ("f16", "q4_0")
 GREEDY = SamplingParams(temperature=0)
 DRAWN = SamplingParams(temperature=1.5, seed=11, top_k=0, top_p=1.0, min_p=0.0)
-EDGES = 2
-"""Of 24 tokens, those that rounding may move over the edge between two."""
 
 
-def long(value: int) -> object:
-    """A parameter that the quick subset leaves out."""
-    return pytest.param(value, marks=pytest.mark.forge_long)
+def ways(first: int, *others: int) -> list[object]:
+    """Architectures and values: the first for all, the others for those that are varied."""
+    pairs = [(architecture, first) for architecture in ARCHITECTURES]
+    pairs += [(architecture, value) for architecture in VARIED for value in others]
+    return [
+        pytest.param(a, v, marks=() if a in BRISK and v == first else pytest.mark.forge_long)
+        for a, v in pairs
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -69,9 +81,13 @@ def taken(model: TinyModel, backend: RemoteBackend) -> TinyModel:
     return model
 
 
-@pytest.fixture(params=ARCHITECTURES)
+@pytest.fixture(
+    params=[
+        pytest.param(a, marks=() if a in BRISK else pytest.mark.forge_long) for a in ARCHITECTURES
+    ]
+)
 def model(request: pytest.FixtureRequest, tiny: Make, backend: RemoteBackend) -> TinyModel:
-    """An architecture in F16."""
+    """An architecture in F16: one of each kind, or what a test asks for."""
     return taken(tiny(request.param, "f16"), backend)
 
 
@@ -84,17 +100,10 @@ def executable(model: TinyModel, backend: RemoteBackend) -> Iterator[RemoteExecu
         made.close()
 
 
-def same(found: Array, expected: Array, quant: str = "f16") -> None:
-    """Two ways to the same logits may differ by rounding and no more."""
-    worst = max(divergence(e[None], f[None]) for e, f in zip(expected, found, strict=True))
-    assert worst <= 10 * bound(quant), f"KL divergence {worst:.3g}"
-    assert divergence(expected, found) <= bound(quant)
-
-
 @pytest.mark.parametrize(
     ("architecture", "quant"),
     [
-        pytest.param(a, q, marks=() if q in ("f16", "q4_0") else pytest.mark.forge_long)
+        pytest.param(a, q, marks=() if a in BRISK and q in QUICK else pytest.mark.forge_long)
         for a, q in PAIRS
     ],
 )
@@ -113,6 +122,7 @@ def test_logits_are_those_of_the_model(
     assert agreement(model.logits, found) >= least_agreement(quant)
 
 
+@pytest.mark.parametrize("model", ARCHITECTURES, indirect=True)
 def test_a_prompt_at_once_is_the_same_as_token_by_token(
     model: TinyModel, executable: RemoteExecutable
 ) -> None:
@@ -122,7 +132,7 @@ def test_a_prompt_at_once_is_the_same_as_token_by_token(
     same(prefill(executable, model.tokens, chunk=1), whole)
 
 
-@pytest.mark.parametrize("chunk", [7, long(2), long(16), long(33)])
+@pytest.mark.parametrize(("model", "chunk"), ways(7, 2, 16, 33), indirect=["model"])
 def test_a_prompt_in_chunks_is_the_same_as_at_once(
     chunk: int, model: TinyModel, executable: RemoteExecutable
 ) -> None:
@@ -136,26 +146,30 @@ def test_only_the_rows_that_were_asked_for_come_back(
     model: TinyModel, executable: RemoteExecutable
 ) -> None:
     """none, last, and indices in any order; what is not asked for is computed all the same."""
-    tokens, count = model.tokens[:15], 15
+    begun, count = 6, min(15, executable.chunk)  # rows are counted from the run's first token
+    tokens = model.tokens[: begun + count]
     whole = prefill(executable, tokens)
+    some = [row for row in (14, 3, 3, 0) if row < count]
     asked: tuple[tuple[Rows, list[int]], ...] = (
         ("none", []),
-        ("last", [14]),
-        ([14, 3, 3, 0], [14, 3, 3, 0]),
+        ("last", [count - 1]),
+        (some, some),
     )
     for rows, wanted in asked:
         executable.keep(0)
-        (found,) = executable.run({"tokens": tokens}, range(count), rows).values()
+        prefill(executable, tokens[:begun])
+        now = range(begun, begun + count)
+        (found,) = executable.run({"tokens": tokens[begun:]}, now, rows).values()
         assert found.shape == (len(wanted), whole.shape[1])
         if wanted:
-            same(found, whole[wanted])
-        kept = executable.keep(count)
+            same(found, whole[begun:][wanted])
+        kept = executable.keep(len(tokens))
         following = prefill(executable, [*tokens[kept:], 7], start=kept)
         executable.keep(0)
         same(following[-1:], prefill(executable, [*tokens, 7])[-1:])
 
 
-@pytest.mark.parametrize("layer", [1, long(0), long(2)])
+@pytest.mark.parametrize(("model", "layer"), ways(1, 0, 2), indirect=["model"])
 def test_two_stages_one_after_the_other_are_the_whole(
     layer: int, model: TinyModel, backend: RemoteBackend, executable: RemoteExecutable
 ) -> None:
@@ -163,12 +177,12 @@ def test_two_stages_one_after_the_other_are_the_whole(
     whole = prefill(executable, model.tokens[:40])
     stages = [model.on(backend, stage) for stage in model.graph.split(layer)]
     (hidden_name,) = stages[0].graph.outputs
-    parts = []
-    for start in range(0, 40, 10):
-        positions = range(start, start + 10)
-        ids = {"tokens": model.tokens[start : start + 10]}
+    parts, step = [], min(10, *(stage.chunk for stage in stages))
+    for start in range(0, 40, step):
+        positions = range(start, min(start + step, 40))
+        ids = {"tokens": model.tokens[positions.start : positions.stop]}
         hidden = stages[0].run(ids, positions)[hidden_name]
-        assert hidden.shape[0] == 10
+        assert hidden.shape[0] == len(positions)
         (logits,) = stages[1].run({hidden_name: hidden}, positions).values()
         parts.append(logits)
     for stage in stages:
@@ -176,7 +190,7 @@ def test_two_stages_one_after_the_other_are_the_whole(
     same(np.concatenate(parts), whole)
 
 
-@pytest.mark.parametrize("count", [17, long(0), long(1), long(39)])
+@pytest.mark.parametrize(("model", "count"), ways(17, 0, 1, 39), indirect=["model"])
 def test_a_prefix_that_was_kept_is_the_same_as_a_fresh_one(
     count: int, model: TinyModel, executable: RemoteExecutable
 ) -> None:
@@ -210,14 +224,11 @@ def test_decode_draws_what_the_sampler_draws_from_its_own_logits(
     """Also where it samples on the device or submits several tokens at once."""
     prompt, count = list(model.tokens[:20]), 24
     prefill(executable, prompt[:-1])
-    found, _ = executable.decode(prompt[-1], 19, count, params=params, history=prompt)
+    found = executable.decode(prompt[-1], 19, count, params=params, history=prompt).tokens
+    assert len(found) == count
     executable.keep(0)
     logits = prefill(executable, [*prompt, *found[:-1]])[19:]
-    sampler = Sampler(params, prompt)
-    equal = 0
-    for number, (row, token) in enumerate(zip(logits, found, strict=True)):
-        equal += token == sampler.sample(row, 20 + number)
-        sampler.accept(token)
+    equal = drawn_alike(params, prompt, found, logits, 20)
     assert equal >= count - EDGES, f"{equal} of {count} tokens are what the sampler draws"
 
 
@@ -225,14 +236,14 @@ def test_decode_may_be_left_at_any_token(model: TinyModel, executable: RemoteExe
     """The reader stops; `keep` undoes what was computed past it."""
     prompt = list(model.tokens[:20])
     prefill(executable, prompt[:-1])
-    whole, _ = executable.decode(prompt[-1], 19, 16, history=prompt)
+    whole = executable.decode(prompt[-1], 19, 16, history=prompt).tokens
     assert len(whole) == 16
     for take in (1, 5):
         kept = executable.keep(19)
         if kept < 19:
             prefill(executable, prompt[kept:19], start=kept)
-        part, _ = executable.decode(prompt[-1], 19, 16, history=prompt, take=take)
-        assert part == whole[:take]
+        part = executable.decode(prompt[-1], 19, 16, history=prompt, take=take)
+        assert part.tokens == whole[:take]
     kept = executable.keep(20 + 4)
     text = [*prompt, *whole]
     logits = prefill(executable, text[kept:30], start=kept)

@@ -18,7 +18,7 @@ from platformdirs import user_cache_path
 
 from forge_cpu.isa import Isa, host_features
 
-_KERNELS = Path(__file__).parent / "kernels"
+_SOURCES = Path(__file__).parent
 
 
 class CodeCache:
@@ -65,7 +65,7 @@ def _key(isa: Isa) -> str:
     parts = [isa, version("numba"), version("llvmlite"), sys.version, binding.get_host_cpu_name()]
     parts += [name for name, present in sorted(host_features().items()) if present]
     known = hashlib.sha256("\0".join(parts).encode())
-    for source in sorted(_KERNELS.rglob("*.py")):
-        known.update(f"\0{source.relative_to(_KERNELS)}\0".encode())
+    for source in sorted(_SOURCES.rglob("*.py")):  # the kernels import numbers from beside them
+        known.update(f"\0{source.relative_to(_SOURCES)}\0".encode())
         known.update(source.read_bytes())
     return known.hexdigest()[:32]

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from forge.executable import Rows
+from forge.models import ARCHITECTURES
 from forge.sampling import SamplingParams
 from forge.testing.blocks import WEIGHT_TYPES
 from forge.testing.remote import RemoteBackend, RemoteExecutable
 from forge.testing.suite.models import (
-    ARCHITECTURES,
     EDGES,
     FEW,
     SPREAD,

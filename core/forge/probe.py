@@ -26,6 +26,8 @@ Array = NDArray[Any]
 BOUND = 1e-3
 """Normalised mean square error: int8 activations stay under 1e-4, a scale off by 4 % is above."""
 _ROWS, _EXPERTS = 16, 4
+_TELLING = ("heads", "kv_heads", "window", "softcap", "style", "approximation", "gating")
+"""Attributes by which two nodes of an op are two kinds."""
 _TOKENS, _ATTENDED = 4, 40
 """Tokens that come before the single one: attention needs many, and some that lie far apart."""
 
@@ -55,7 +57,7 @@ def cases(graph: Graph) -> Iterator[Case]:
         weights = [graph.weights[n] for n in node.inputs if n in graph.weights]
         states = [graph.state[n] for n in node.inputs if n in graph.state]
         sizes = [w.shape for w in weights if len(w.shape) == 1] + [s.size for s in states]
-        heads = [node.attrs.get(name) for name in ("heads", "kv_heads")]
+        heads = [node.attrs.get(name) for name in _TELLING]
         ids = [n for n in node.inputs if n in ("tokens", "positions")]
         kind = (node.op, *(w.dtype for w in weights), *sizes, *heads, len(node.inputs), *ids)
         if kind not in seen:

@@ -10,7 +10,8 @@ import pytest
 
 from forge.gguf import open_gguf
 from forge.graph import Graph, Node, Op
-from forge.testing.suite.models import ARCHITECTURES, CONTEXT, QUANTISED, TinyModel, bound
+from forge.models import ARCHITECTURES
+from forge.testing.suite.models import CONTEXT, QUANTISED, TinyModel, bound
 from forge.testing.truth import Truth, divergence
 
 Change = Callable[[Node], Node]

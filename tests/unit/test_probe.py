@@ -184,6 +184,19 @@ def test_a_vocabulary_smaller_than_the_case_is_no_overrun(tmp_path: Path) -> Non
         assert check(CpuBackend(BackendConfig(threads=1)), build_graph(file), file, silent) < 1e-9
 
 
+@pytest.mark.parametrize("architecture", ["gemma2", "qwen2moe", "gpt-oss", "granitemoe", "gpt2"])
+def test_the_known_answers_of_other_families_are_right_and_cover_their_nodes(
+    architecture: str, tmp_path: Path
+) -> None:
+    with open_gguf(write_tiny(tmp_path / "m.gguf", architecture)) as file:
+        graph = build_graph(file)
+        assert check(CpuBackend(BackendConfig(threads=1)), graph, file, silent) < 1e-9
+        assert {node.op for node in graph.nodes} == {c.graph.nodes[0].op for c in cases(graph)}
+        windows = {n.attrs.get("window", 0) for n in graph.nodes if n.op is Op.ATTENTION}
+        checked = [c.graph.nodes[0] for c in cases(graph)]
+        assert windows == {n.attrs.get("window", 0) for n in checked if n.op is Op.ATTENTION}
+
+
 def test_ops_that_no_architecture_uses_yet_have_cases_too(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     tensors = {

@@ -12,13 +12,18 @@ import numpy as np
 import pytest
 
 from forge.errors import UsageError
+from forge.gguf import open_gguf
+from forge.models import ARCHITECTURES as ARCHITECTURES_OF_FORGE
+from forge.models import build_graph
 from forge.testing import WEIGHT_TYPES, write_tiny
 from forge.testing.quantise import QUANTISED
+from forge.testing.tiny_families import FAMILIES
 from forge.testing.tiny_shape import RopeScaling, TinyShape
 from forge.testing.tiny_vocabulary import CONTROL_TOKENS, TinyVocabulary, byte_symbols
 from forge.testing.tiny_weights import rope_factors
 
 ARCHITECTURES = ["llama", "qwen2", "qwen3"]
+LONGROPE = {"type": "longrope", "factor": 6.0, "original_context": 64}
 LLAMA3 = {"type": "llama3", "factor": 8.0, "original_context": 64}
 
 
@@ -195,6 +200,53 @@ def test_llama3_scaling_is_written_as_a_tensor_of_factors(tmp_path: Path) -> Non
     assert not any("scaling" in key for key in file.fields)
 
 
+def test_longrope_is_written_as_two_tensors_and_a_magnitude(tmp_path: Path) -> None:
+    for architecture in ("phi3", "llama"):
+        path = write_tiny(tmp_path / "m.gguf", architecture, rope_scaling=LONGROPE)
+        file = File(path)
+        long, short = (file.weights[f"rope_factors_{n}.weight"] for n in ("long", "short"))
+        assert long.shape == short.shape == (8,)
+        assert long[-1] == 6.0
+        assert (long[1:] > short[1:]).all()
+        assert file.fields[f"{architecture}.rope.scaling.attn_factor"] > 1
+        assert file.fields[f"{architecture}.rope.scaling.original_context_length"] == 64
+
+
+def test_there_is_a_tiny_model_of_every_architecture(tmp_path: Path) -> None:
+    assert set(FAMILIES) == set(ARCHITECTURES_OF_FORGE)
+    for architecture in FAMILIES:
+        path = write_tiny(tmp_path / "m.gguf", architecture, context=64)
+        with open_gguf(path) as file:
+            graph = build_graph(file)
+        assert graph.name == architecture
+        assert {w.tensor for w in graph.weights.values()} == set(File(path).weights)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen2moe", "gpt-oss", "granitemoe"])
+def test_experts_are_stacks_of_matrices_and_what_chooses_them_is_exact(
+    architecture: str, tmp_path: Path
+) -> None:
+    options = {"quant": "q8_0", "experts": 3, "metadata": {"expert_used_count": 2}}
+    file = File(write_tiny(tmp_path / "m.gguf", architecture, **options))
+    assert file.fields[f"{architecture}.expert_count"] == 3
+    assert file.fields[f"{architecture}.expert_used_count"] == 2
+    size = file.shapes["blk.1.ffn_up_exps.weight"][1]
+    assert file.shapes["blk.1.ffn_gate_exps.weight"] == (3, size, 64)
+    assert file.shapes["blk.1.ffn_down_exps.weight"] == (3, 64, size)
+    assert file.types["blk.1.ffn_down_exps.weight"] == "Q8_0"
+    assert file.types["blk.1.ffn_gate_inp.weight"] == "F32"
+    assert all(t == "F32" for n, t in file.types.items() if n.endswith(".bias"))
+
+
+def test_metadata_of_a_family_can_be_changed_and_added_to(tmp_path: Path) -> None:
+    added = {"attention.sliding_window": 9, "rope.freq_base_swa": 500.0, "flags": [True, False]}
+    fields = File(write_tiny(tmp_path / "m.gguf", "gemma3", metadata=added)).fields
+    assert fields["gemma3.attention.sliding_window"] == 9
+    assert fields["gemma3.attention.sliding_window_pattern"] == 2
+    assert fields["gemma3.rope.freq_base_swa"] == 500.0
+    assert fields["gemma3.flags"] == [True, False]
+
+
 def test_llama3_factors_keep_short_waves_and_slow_long_ones() -> None:
     shape = TinyShape(
         architecture="llama",
@@ -272,7 +324,13 @@ def test_training_the_merges_is_repeatable() -> None:
         ({"tokenizer": "bytes", "vocabulary": 300}, "323 at least"),
         ({"tokenizer": "spm"}, "spm"),
         ({"architecture": "qwen2", "head_size": 32}, "qwen2 needs"),
-        ({"architecture": "qwen3", "rope_scaling": LLAMA3}, "for llama"),
+        ({"architecture": "qwen3", "rope_scaling": LLAMA3}, "for llama, granite, not qwen3"),
+        ({"architecture": "qwen2", "rope_scaling": LONGROPE}, "for llama, phi3, granite, not"),
+        ({"rope_scaling": {"type": "longrope", "factor": 2.0}}, "original_context"),
+        ({"architecture": "gpt2", "head_size": 32}, "gpt2 needs"),
+        ({"experts": -1}, "experts is -1"),
+        ({"architecture": "qwen3moe", "experts": 0}, "qwen3moe needs experts"),
+        ({"architecture": "qwen3", "experts": 4}, "qwen3 has no experts"),
         ({"rope_scaling": {"type": "yarn", "factor": 2.0}}, "original_context"),
         ({"rope_scaling": {"type": "ntk", "factor": 2.0}}, "ntk"),
         ({"rope_scaling": {"type": "linear", "factor": 0.0}}, "more than 0"),

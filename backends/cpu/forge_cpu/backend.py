@@ -23,7 +23,13 @@ from forge.backend import (
     Weight,
     reference,
 )
+from forge_cpu.compiled.choice import all_computed, available
+from forge_cpu.compiled.executable import CompiledExecutable
+from forge_cpu.compiled.packed import packed_bytes
+from forge_cpu.cores import default_threads
+from forge_cpu.crew import Crew
 from forge_cpu.executable import CpuExecutable
+from forge_cpu.library import Library
 
 _ID = "0"
 """What --device takes for the one device there is."""
@@ -38,8 +44,10 @@ class CpuBackend(Backend):
             raise BackendUnavailable(
                 f"the CPU backend has no device {config.device!r}: there is only {_ID}"
             )
-        self.threads = config.threads or len(os.sched_getaffinity(0))
+        self._library = Library() if available() else None
+        self.threads = config.threads or default_threads()
         self._limits = threadpool_limits(self.threads)
+        self._crew: Crew | None = None
 
     @property
     def device(self) -> Device:
@@ -54,13 +62,23 @@ class CpuBackend(Backend):
     def compile(
         self, graph: Graph, weights: Mapping[str, Weight], progress: Progress
     ) -> Executable:
-        """Dequantise each weight of the file once."""
-        return CpuExecutable(graph, weights, progress)
+        """A program of kernels; numpy where there are none for some node."""
+        if self._library is None or not all_computed(graph):
+            return CpuExecutable(graph, weights, progress)
+        if self._crew is None:
+            self._crew = Crew(self._library, self.threads)
+        return CompiledExecutable(graph, weights, progress, self._library, self._crew)
 
     def required(self, graph: Graph) -> int:
-        """Weights and state in float32, and one chunk's activations."""
-        weights = sum(w.elements for w in graph.distinct_weights())
-        return 4 * (weights + sum(s.elements for s in graph.state.values())) + (64 << 20)
+        """Weights and state as they are kept, and one chunk's activations."""
+        if self._library is None or not all_computed(graph):
+            weights = sum(w.elements for w in graph.distinct_weights())
+            return 4 * (weights + sum(s.elements for s in graph.state.values())) + (64 << 20)
+        return (
+            sum(packed_bytes(spec) for spec in graph.distinct_weights())
+            + graph.state_bytes()
+            + (64 << 20)
+        )
 
     def memory(self) -> Memory:
         """What the kernel says is there, and what it would give."""
@@ -68,7 +86,10 @@ class CpuBackend(Backend):
         return Memory(pages, _available() or pages)
 
     def close(self) -> None:
-        """Give numpy its threads back."""
+        """End the crew, and give numpy its threads back."""
+        if self._crew is not None:
+            self._crew.close()
+            self._crew = None
         self._limits.unregister()
 
 

@@ -25,7 +25,7 @@ def attention_scale(hp: Hyperparameters, largest: int) -> float:
     """1/sqrt(head size), but for the model of `largest` layers, whose heads are measured by the
     width they share (llama.cpp tells it by the same number)."""
     size = hp.width // hp.heads(0) if hp.layers == largest else hp.key_size(0)
-    return 1 / math.sqrt(size)
+    return 1 / math.sqrt(max(1, size))
 
 
 def build(hp: Hyperparameters, **options: Any) -> Graph:

@@ -20,6 +20,8 @@ class Family:
     """The matrices of a layer that have one, as their tensors are named."""
     experts: int = 0
     """How many a layer has."""
+    may_have_experts: bool = False
+    """Whether it may have them though it has none by itself."""
     shared_expert: str = ""
     """One more for all tokens: "plain", or "scored"."""
     expert_gain: float = 0.0
@@ -58,7 +60,7 @@ _GRANITE = {
 _WINDOW = {"attention.sliding_window": 7, "attention.sliding_window_pattern": 2}
 
 FAMILIES: Mapping[str, Family] = {
-    "llama": Family(norm_epsilon=1e-5, rope_factors=("llama3", "longrope")),
+    "llama": Family(norm_epsilon=1e-5, may_have_experts=True, rope_factors=("llama3", "longrope")),
     "qwen2": Family(biases=("attn_q", "attn_k", "attn_v"), square=True),
     "qwen3": Family(qk_norm="head"),
     "gemma": Family(tied=True, long_embedding=True),
@@ -91,7 +93,7 @@ FAMILIES: Mapping[str, Family] = {
         sinks=True,
         ffn_norm="post_attention_norm",
         experts=5,
-        expert_gain=5.0,
+        expert_gain=3.0,
         metadata={**_EXPERTS, **_WINDOW},
     ),
     "olmo2": Family(pre_norm=False, post_norm=True, qk_norm="row", square=True),

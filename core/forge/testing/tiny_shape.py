@@ -74,6 +74,12 @@ class TinyShape:
         for name in ("layers", "width", "heads", "kv_heads", "ffn", "context"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; allowed is 1 or more")
+        if self.experts < 0:
+            raise UsageError(f"experts is {self.experts}; allowed is 0 or more")
+        if self.family.experts and not self.experts:
+            raise UsageError(f"{self.architecture} needs experts")
+        if self.experts and not (self.family.experts or self.family.may_have_experts):
+            raise UsageError(f"{self.architecture} has no experts")
         if self.vocabulary < 2:
             raise UsageError(f"vocabulary is {self.vocabulary}; allowed is 2 or more")
         if self.heads % self.kv_heads:

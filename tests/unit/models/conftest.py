@@ -232,17 +232,18 @@ def recorded(name: str, folder: Path) -> Truth:
 
 
 @pytest.fixture(scope="session")
-def record() -> Callable[[Mapping[str, Mapping[str, Any]], Mapping[str, Array]], None] | None:
-    """Writes new truth where FORGE_RECORD asks for it, else None."""
+def record() -> Callable[[str, Mapping[str, Any], Array], None] | None:
+    """Writes one model's new truth where FORGE_RECORD asks for it, else None."""
     if not os.environ.get("FORGE_RECORD"):
         return None
 
-    def write(models: Mapping[str, Mapping[str, Any]], logits: Mapping[str, Array]) -> None:
+    def write(name: str, model: Mapping[str, Any], logits: Array) -> None:
+        models = {**RECORDED["models"], name: model}
+        RECORDED["models"] = models
         lines = ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in models.items())
         text = f'{{"source": {json.dumps(RECORDED["source"])},\n"models": {{\n{lines}\n}}}}\n'
         (HERE / "truth.json").write_text(text, encoding="utf-8")
-        for name, rows in logits.items():
-            np.save(HERE / f"truth/{name}.npy", rows, allow_pickle=False)
+        np.save(HERE / f"truth/{name}.npy", logits, allow_pickle=False)
 
     return write
 

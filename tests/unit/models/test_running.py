@@ -25,7 +25,7 @@ Evaluate = Callable[..., Array]
 
 TOLERANCE = 2e-4
 """Between logits of a standard deviation of 2.5: BLAS sums other shapes in another order."""
-ARCHITECTURES = ["llama", "qwen2", "qwen3"]
+ARCHITECTURES = ["llama", "qwen2", "qwen3", "gemma3", "gpt-oss", "granitemoe", "gpt2"]
 TOKENS = np.random.default_rng(0).integers(0, 256, 50).tolist()
 
 

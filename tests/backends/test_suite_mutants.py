@@ -39,7 +39,7 @@ PLANTED = {
     "StaleCache": (
         MODELS,
         "llama and (prefix or token)",
-        ["*a_prefix_that_was_kept*", "*token_by_token*"],
+        ["*token_by_token*", "*decode_may_be_left*"],
     ),
     "LyingKeep": (MODELS, "llama and prefix", ["*a_prefix_that_was_kept*"]),
     "GreedyDecode": (MODELS, "decode", ["*decode_draws*drawn]"]),

@@ -38,8 +38,8 @@ PLANTED = {
     "DecodeUnscaled": (MODELS, "llama and (token or last)", ["*token_by_token*"]),
     "StaleCache": (
         MODELS,
-        "llama and (prefix or token)",
-        ["*token_by_token*", "*decode_may_be_left*"],
+        "llama and token",
+        ["*decode_may_be_left*", "*token_by_token*"],
     ),
     "LyingKeep": (MODELS, "llama and prefix", ["*a_prefix_that_was_kept*"]),
     "GreedyDecode": (MODELS, "decode", ["*decode_draws*drawn]"]),

@@ -34,7 +34,7 @@ LEAST = ("llama", "f16")
 
 VARIED = ("llama", "gemma3", "gpt-oss", "qwen3moe")
 """Architectures that are tried in every way; of the others one is enough."""
-BRISK = ("llama", "qwen3", "gpt-oss")
+BRISK = ("llama", "qwen3")
 """Those of the quick subset."""
 
 PAIRS = [

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
+import sys
 import tracemalloc
 import weakref
 from pathlib import Path
@@ -236,3 +238,16 @@ def test_it_is_found_as_a_plugin_and_is_the_floor() -> None:
     spec = Plugins().backend("cpu")
     assert spec.floor
     assert spec.factory == "forge_cpu.backend:CpuBackend"
+
+
+def test_without_being_asked_for_kernels_it_imports_no_compiler() -> None:
+    code = (
+        "import sys\nfrom forge.backend import BackendConfig\nfrom forge_cpu.backend import *\n"
+        "CpuBackend(BackendConfig()).close()\n"
+        "print(sorted({'llvmlite', 'numba'} & set(sys.modules)))"
+    )
+    env = {name: value for name, value in os.environ.items() if name != "FORGE_CPU_KERNELS"}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, env=env
+    )
+    assert done.stdout == "[]\n"

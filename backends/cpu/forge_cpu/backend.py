@@ -1,11 +1,13 @@
-"""The CPU as a device: numpy, on as many threads as asked for."""
+"""The CPU as a device: numpy or compiled kernels, on as many threads as asked for."""
 
 from __future__ import annotations
 
 import os
 import platform
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from threadpoolctl import threadpool_limits
 
@@ -23,20 +25,22 @@ from forge.backend import (
     Weight,
     reference,
 )
-from forge_cpu.compiled.choice import all_computed, available
-from forge_cpu.compiled.executable import CompiledExecutable
-from forge_cpu.compiled.packed import packed_bytes
 from forge_cpu.cores import default_threads
-from forge_cpu.crew import Crew
 from forge_cpu.executable import CpuExecutable
-from forge_cpu.library import Library
+
+if TYPE_CHECKING:
+    from forge_cpu.compiled.compiler import Compiler
 
 _ID = "0"
 """What --device takes for the one device there is."""
+KERNELS = "FORGE_CPU_KERNELS"
+"""1 asks for compiled kernels."""
+_ACTIVATIONS = 64 << 20
+"""Bytes of one chunk's, about."""
 
 
 class CpuBackend(Backend):
-    """Always there; holds every weight in float32."""
+    """Always there. In numpy it holds every weight in float32."""
 
     def __init__(self, config: BackendConfig) -> None:
         super().__init__(config)
@@ -44,10 +48,9 @@ class CpuBackend(Backend):
             raise BackendUnavailable(
                 f"the CPU backend has no device {config.device!r}: there is only {_ID}"
             )
-        self._library = Library() if available() else None
         self.threads = config.threads or default_threads()
         self._limits = threadpool_limits(self.threads)
-        self._crew: Crew | None = None
+        self._compiler = _compiler(self.threads)
 
     @property
     def device(self) -> Device:
@@ -63,22 +66,16 @@ class CpuBackend(Backend):
         self, graph: Graph, weights: Mapping[str, Weight], progress: Progress
     ) -> Executable:
         """A program of kernels; numpy where there are none for some node."""
-        if self._library is None or not all_computed(graph):
-            return CpuExecutable(graph, weights, progress)
-        if self._crew is None:
-            self._crew = Crew(self._library, self.threads)
-        return CompiledExecutable(graph, weights, progress, self._library, self._crew)
+        if self._compiler and self._compiler.takes(graph):
+            return self._compiler.compile(graph, weights, progress)
+        return CpuExecutable(graph, weights, progress)
 
     def required(self, graph: Graph) -> int:
         """Weights and state as they are kept, and one chunk's activations."""
-        if self._library is None or not all_computed(graph):
-            weights = sum(w.elements for w in graph.distinct_weights())
-            return 4 * (weights + sum(s.elements for s in graph.state.values())) + (64 << 20)
-        return (
-            sum(packed_bytes(spec) for spec in graph.distinct_weights())
-            + graph.state_bytes()
-            + (64 << 20)
-        )
+        if self._compiler and self._compiler.takes(graph):
+            return self._compiler.required(graph) + _ACTIVATIONS
+        weights = sum(w.elements for w in graph.distinct_weights())
+        return 4 * (weights + sum(s.elements for s in graph.state.values())) + _ACTIVATIONS
 
     def memory(self) -> Memory:
         """What the kernel says is there, and what it would give."""
@@ -87,10 +84,18 @@ class CpuBackend(Backend):
 
     def close(self) -> None:
         """End the crew, and give numpy its threads back."""
-        if self._crew is not None:
-            self._crew.close()
-            self._crew = None
+        if self._compiler:
+            self._compiler.close()
         self._limits.unregister()
+
+
+def _compiler(threads: int) -> Compiler | None:
+    """Kernels, for those who ask for them and have the extra `cpu`."""
+    if os.environ.get(KERNELS) != "1" or find_spec("numba") is None:
+        return None
+    from forge_cpu.compiled.compiler import Compiler  # llvmlite is part of the extra
+
+    return Compiler(threads)
 
 
 def _processor() -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from importlib.util import find_spec
 
 from forge.backend import Graph, Node, Op, TensorSpec, Value, WeightSpec
 from forge_cpu.compiled.emit import EMITTERS
@@ -12,14 +10,6 @@ from forge_cpu.formats import FORMATS
 
 MATRICES = ("f32", "f16", "bf16", *FORMATS)
 """Types that matrices are computed in."""
-
-
-VARIABLE = "FORGE_CPU_KERNELS"
-
-
-def available() -> bool:
-    """Whether kernels are asked for, and numba, which is an extra, is here to compile them."""
-    return os.environ.get(VARIABLE) == "1" and find_spec("numba") is not None
 
 
 def computes(node: Node, specs: Mapping[str, Value]) -> bool:

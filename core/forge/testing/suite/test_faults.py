@@ -44,8 +44,7 @@ NOTICED: dict[str, tuple[type[BackendError], str]] = {
 STEP = {"load": 2, "check": 8, "decode": 3}
 """Not the first, where there are several."""
 QUICK = {
-    ("hang", "decode"), ("die", "load"), ("abort", "prefill"), ("exception", "compile"),
-    ("oom", "load"), ("lost", "decode"), ("nan", "decode"), ("wrong", "check"), ("exit", "start"),
+    ("hang", "decode"), ("die", "load"), ("lost", "prefill"), ("nan", "decode"), ("wrong", "check"),
 }  # fmt: skip
 LATE = 5.0
 """Seconds past a budget in which a hang has to be found: killing takes some, a busy machine too."""

@@ -123,7 +123,6 @@ def test_logits_are_those_of_the_model(
     assert agreement(model.logits, found) >= least_agreement(quant)
 
 
-@pytest.mark.parametrize("model", ARCHITECTURES, indirect=True)
 def test_a_prompt_at_once_is_the_same_as_token_by_token(
     model: TinyModel, executable: RemoteExecutable
 ) -> None:

@@ -34,6 +34,7 @@ CASES = [
     for op, cases in op_cases().items()
     for case in cases
 ]
+LONG = pytest.mark.forge_long
 BREAKABLE = [
     pytest.param(case, name, id=f"{op}-{case.column}-{name}")
     for op, cases in op_cases().items()
@@ -114,7 +115,9 @@ def _garbage(value: Array) -> Array:
     return value if value.dtype.kind == "i" else np.full_like(value, np.nan)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf], ids=["nan", "inf"])
+@pytest.mark.parametrize(
+    "value", [pytest.param(np.nan, id="nan"), pytest.param(np.inf, id="inf", marks=LONG)]
+)
 @pytest.mark.parametrize(("case", "name"), BREAKABLE)
 def test_what_is_not_finite_shows_where_it_should_and_nowhere_else(
     case: OpCase, value: float, name: str, compiled: Compiled

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from forge.backend import Graph, Node, Op, TensorSpec, Value, WeightSpec
 from forge_cpu.compiled.emit import EMITTERS
 from forge_cpu.formats import FORMATS
+from forge_cpu.packing import DENSE
 
-MATRICES = ("f32", "f16", "bf16", *FORMATS)
+MATRICES = (*DENSE, *FORMATS)
 """Types that matrices are computed in."""
 
 

@@ -9,8 +9,8 @@ from forge.backend import Array, Op, attributes
 from forge_cpu.compiled.calls import Recorder
 from forge_cpu.compiled.fusion import Step
 from forge_cpu.compiled.memory import Memory
-from forge_cpu.formats import FORMATS
 from forge_cpu.library import Library
+from forge_cpu.products import multiply, quantise, read_rows
 from forge_cpu.steps import (
     add_angles,
     add_attention,
@@ -43,7 +43,7 @@ class Emitter:
         if self._quantised.get(width) != name:
             self._quantised[width] = name
             with self.recorder.touching([x], [lines]):
-                self.recorder.add("quantise.rows", m.counter(name), x, lines, width)
+                quantise(self.recorder, m.counter(name), x, lines, width)
         return lines
 
     def angles(self, frequencies: tuple[float, ...], magnitude: float) -> Array:
@@ -61,10 +61,7 @@ def embed(e: Emitter, step: Step) -> None:
     m = e.memory
     table, out = m.matrix(step.reads[1]), m.values[step.out]
     with e.recorder.touching([], [out]):
-        ids = m.inputs[step.reads[0]]
-        e.recorder.add(
-            f"embed.{table.kind}", m.counter(step.out), ids, table.memory, out, table.columns
-        )
+        read_rows(e.recorder, table, m.counter(step.out), m.inputs[step.reads[0]], out)
 
 
 def norm(e: Emitter, step: Step) -> None:
@@ -91,16 +88,17 @@ def matmul(e: Emitter, step: Step) -> None:
     m = e.memory
     x, weight = step.reads
     matrix, out = m.matrix(weight), m.values[step.out]
-    packed = matrix.kind in FORMATS
-    source = e.lines(x) if packed else m.values[x]
+    source = e.lines(x) if matrix.quantised else m.values[x]
     residual = [m.values[step.residual]] if step.residual else []
     with e.recorder.touching([source, *residual], [out]):
-        e.recorder.add(
-            f"{'matmul' if packed else 'dense'}.{matrix.kind}",
-            *(m.counter(x), source, matrix.memory, out, matrix.rows, matrix.columns),
-            m.vector(step.bias) if step.bias else 0,
-            residual[0] if residual else 0,
-            0,
+        multiply(
+            e.recorder,
+            matrix,
+            m.counter(x),
+            source,
+            out,
+            bias=m.vector(step.bias) if step.bias else 0,
+            residual=residual[0] if residual else 0,
         )
 
 

@@ -11,16 +11,15 @@ from forge.graph import TOKENS
 from forge_cpu.compiled.buffers import buffers
 from forge_cpu.compiled.frame import Inputs
 from forge_cpu.compiled.fusion import Step, steps
-from forge_cpu.compiled.packed import Matrix
-from forge_cpu.formats import BLOCK, LINE
 from forge_cpu.kv import Attention, KvCache, KvLayout, lazy_bytes
+from forge_cpu.packing import Packed, lines_for
 
 
 class Memory:
     """Owns it, and the weights; a name is a value of the graph."""
 
     def __init__(
-        self, graph: Graph, weights: Mapping[str, Matrix | Array], threads: int, chunk: int
+        self, graph: Graph, weights: Mapping[str, Packed | Array], threads: int, chunk: int
     ) -> None:
         self.weights = dict(weights)
         self.inputs = Inputs(chunk)
@@ -56,7 +55,7 @@ class Memory:
     def vector(self, name: str) -> Array:
         """A weight of one row."""
         found = self.weights[name]
-        if isinstance(found, Matrix):
+        if isinstance(found, Packed):
             raise BackendUnsupported(f"{name} is a matrix where a vector is read")
         return found
 
@@ -64,17 +63,17 @@ class Memory:
         """An activation, or a weight of one row."""
         return self.vector(name) if name in self.weights else self.values[name]
 
-    def matrix(self, name: str) -> Matrix:
+    def matrix(self, name: str) -> Packed:
         """A weight of more rows."""
         found = self.weights[name]
-        if not isinstance(found, Matrix):
+        if not isinstance(found, Packed):
             raise BackendUnsupported(f"{name} is a vector where a matrix is read")
         return found
 
     def lines(self, width: int) -> Array:
         """Room for activations as int8 in blocks."""
         if width not in self._lines:
-            self._lines[width] = lazy_bytes(self._chunk * width // BLOCK * LINE)
+            self._lines[width] = lines_for(self._chunk, width)
         return self._lines[width]
 
     def angles(self, frequencies: tuple[float, ...], magnitude: float) -> Array:

@@ -138,7 +138,7 @@ class RopePairs(Changed):
 
 
 @backend
-class RopeFloat32Angles(Changed):
+class RopeHalfPositions(Changed):
     """Positions rounded to half precision: right as long as they are small."""
 
     op = Op.ROPE
@@ -167,16 +167,15 @@ class UnwrittenTail(Changed):
     """Rows past the last whole tile of 16 are never written."""
 
     op = Op.MATMUL
-    left: ClassVar[dict[tuple[int, ...], Array]] = {}
 
     def change(self, node: Node, arguments: list[Array], truth: Array) -> Array:
         whole = truth.shape[1] // 16 * 16
-        out = UnwrittenTail_left.setdefault(truth.shape, truth.copy())
+        out = _TAILS.setdefault(truth.shape, truth.copy())
         out[:, :whole] = truth[:, :whole]
         return out.copy()
 
 
-UnwrittenTail_left: dict[tuple[int, ...], Array] = {}
+_TAILS: dict[tuple[int, ...], Array] = {}
 
 
 @backend

@@ -13,7 +13,7 @@ OPS, MODELS, CONTRACT = "test_ops", "test_models", "test_contract"
 
 PLANTED = {
     "RopePairs": (OPS, "rope", ["*test_numbers[[]rope-n*]"]),
-    "RopeFloat32Angles": (OPS, "rope", ["*[[]rope-n*-at-4095]", "*[[]rope-n*-at-131071]"]),
+    "RopeHalfPositions": (OPS, "rope", ["*[[]rope-n*-at-4095]", "*[[]rope-n*-at-131071]"]),
     "DroppedScale": (OPS, "matmul and q4_", ["*test_numbers[[]matmul-q4_0-*"]),
     "UnwrittenTail": (OPS, "matmul and f32", ["*test_numbers[[]matmul-f32-*"]),
     "HalfSums": (OPS, "matmul and (f32 or f16)", ["*test_numbers[[]matmul-f32-*"]),

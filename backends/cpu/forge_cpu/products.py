@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from forge.backend import Array
+from forge_cpu.formats import ROWS
 from forge_cpu.packing import Packed
 from forge_cpu.program import Argument, Program
 
@@ -34,18 +35,28 @@ def multiply(
     *,
     bias: Argument = 0,
     residual: Argument = 0,
+    following: Packed | None = None,
     wait: bool = True,
 ) -> None:
     """out [count, rows] = x times the weights, plus bias [rows], plus residual [count, rows].
 
-    x are lines where `weights.quantised`, else float32 rows. `residual` may be `out`.
+    x are lines where `weights.quantised`, else float32 rows. `residual` may be `out`. The weights
+    that are `following` are fetched ahead.
     """
     rows, columns = weights.rows, weights.columns
     program.add(
         *(weights.matmul, count, x, weights.data, out, rows, columns, bias, residual),
-        _counter(),
+        *(_counter(), *(_stream(following) if following else (0, 0, 0))),
         wait=wait,
     )
+
+
+def _stream(weights: Packed) -> tuple[Argument, int, int]:
+    """Where the first bytes of a product are, for those who fetch them ahead."""
+    if not weights.quantised:
+        return 0, 0, 0
+    groups = -(-weights.rows // ROWS)
+    return weights.data, groups, len(weights.data) // groups
 
 
 def multiply_experts(

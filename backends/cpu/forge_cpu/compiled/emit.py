@@ -10,6 +10,7 @@ from forge_cpu.compiled.calls import Recorder
 from forge_cpu.compiled.fusion import Step
 from forge_cpu.compiled.memory import Memory
 from forge_cpu.library import Library
+from forge_cpu.packing import Packed
 from forge_cpu.products import multiply, quantise, read_rows
 from forge_cpu.program import PerThread
 from forge_cpu.steps import (
@@ -36,6 +37,12 @@ class Emitter:
         for step in self.memory.shared.steps:
             EMITTERS[step.node.op](self, step)
         return self.recorder
+
+    def following(self, step: Step) -> Packed | None:
+        """The matrix of the product after this one; of the last, the first product's."""
+        matrices = [s.reads[1] for s in self.memory.shared.steps if s.node.op is Op.MATMUL]
+        after = matrices.index(step.reads[1]) + 1
+        return self.memory.shared.matrix(matrices[after % len(matrices)])
 
     def lines(self, name: str) -> Array | PerThread:
         """An activation quantised to int8 in blocks; once for all products that read it."""
@@ -105,6 +112,7 @@ def matmul(e: Emitter, step: Step) -> None:
             out,
             bias=m.shared.vector(step.bias) if step.bias else 0,
             residual=residual[0] if residual else 0,
+            following=e.following(step),
         )
 
 

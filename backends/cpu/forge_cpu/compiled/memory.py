@@ -30,10 +30,11 @@ class Memory:
         self.values: dict[str, Array | PerThread] = {}
         made = {step.out for step in shared.steps}
         own = made & (own or set())
-        for name, (only,) in self._place(made - own, 1).items():
-            self.values[name] = only
-        for name, each in self._place(own, shared.threads).items():
-            self.values[name] = PerThread(each)
+        self.values.update(self._place(made - own))
+        # Threads are not at the same step: none may share a buffer of its own with another.
+        copies = [self._place(own) for _ in range(shared.threads)]
+        for name in own:
+            self.values[name] = PerThread(tuple(copy[name] for copy in copies))
         for name in shared.graph.inputs:
             if name not in shared.inputs:
                 shape = chunk, shared.width(name)
@@ -69,26 +70,12 @@ class Memory:
         value = self.values[name]
         return value.each[0] if isinstance(value, PerThread) else value
 
-    def _place(self, names: Set[str], copies: int) -> dict[str, tuple[Array, ...]]:
-        """Memory for so many copies of each; values that do not live at the same time share it."""
+    def _place(self, names: Set[str]) -> dict[str, Array]:
+        """Memory for values; those that do not live at the same time share it."""
         shapes = {name: (self._chunk, self.shared.width(name)) for name in names}
-        apart = {name: _up(4 * math.prod(shape)) for name, shape in shapes.items()}
-        sizes = {name: copies * size for name, size in apart.items()}
+        sizes = {name: 4 * math.prod(shape) for name, shape in shapes.items()}
         rooms = buffers(self.shared.steps, sizes, self.shared.graph.outputs)
-        return {
-            name: tuple(
-                room[copy * apart[name] :][: 4 * math.prod(shapes[name])]
-                .view(np.float32)
-                .reshape(shapes[name])
-                for copy in range(copies)
-            )
-            for name, room in rooms.items()
-        }
+        return {name: room.view(np.float32).reshape(shapes[name]) for name, room in rooms.items()}
 
     def _each(self, size: int) -> PerThread:
         return PerThread(tuple(lazy_bytes(size) for _ in range(self.shared.threads)))
-
-
-def _up(size: int) -> int:
-    """In whole cache lines."""
-    return -(-size // LINE) * LINE

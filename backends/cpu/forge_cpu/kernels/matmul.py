@@ -2,8 +2,9 @@
 
 Arguments: (address of the count of tokens, lines of quantised activations, packed weights,
 out float32 [tokens, rows], rows, columns, bias or 0, residual like out or 0, the address of a
-counter). Bias [rows] and then the residual are added to the products. The counter is an int64 of 0,
-from which threads take their share of the work, piece by piece: a slow one holds up no other.
+counter; the packed weights of the next product or 0, their groups, the bytes of one). Bias [rows]
+and then the residual are added to the products. The counter is an int64 of 0, from which threads
+take their share of the work, piece by piece: a slow one holds up no other.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from forge_cpu.isa import Isa
 from forge_cpu.kernels.dots import dots_for
 from forge_cpu.kernels.kernel import Function, Kernel, kernel_for_isa
 from forge_cpu.kernels.pieces import take_piece
-from forge_cpu.kernels.pointers import f32, i64
-from forge_cpu.kernels.tile import stack_floats, tile_for
+from forge_cpu.kernels.pointers import f32, fetch, i64
+from forge_cpu.kernels.tile import AHEAD, stack_floats, tile_for
 
 _CACHED_BYTES = 256 << 10
 """Lines of activations that stay in the second-level cache while the weights pass by."""
@@ -83,17 +84,52 @@ def _product(kind: str) -> Kernel:
         tiles = tiles_for(form, isa)
         super_bytes, width, most = form.super_bytes, form.blocks * BLOCK, dots_for(isa).tokens
 
+        @njit
+        def some(args, first, stop, group_bytes):
+            for group in range(first, stop):
+                tiles(
+                    1,
+                    args[1],
+                    args[2] + group * group_bytes,
+                    args[3],
+                    args[4],
+                    group * ROWS,
+                    args[5],
+                    args[6],
+                    args[7],
+                )
+
+        @njit
+        def stream(args, thread, threads, groups, group_bytes):
+            """A single token's: half of each thread's share is its own, one stretch of memory."""
+            own = groups // (2 * threads)
+            some(args, thread * own, (thread + 1) * own, group_bytes)
+            rest = groups - threads * own
+            together = max(1, rest // (_PIECES * threads))
+            count = (rest + together - 1) // together
+            piece = take_piece(args[8], count, threads)
+            while piece < count:
+                first = threads * own + piece * together
+                some(args, first, min(groups, first + together), group_bytes)
+                piece = take_piece(args[8], count, threads)
+            if args[9]:
+                start = args[9] + thread * (args[10] // (2 * threads)) * args[11]
+                for line in range(0, AHEAD, LINE):
+                    fetch(start + line)
+
         def product(args, thread, threads):
             tokens, rows, columns = i64(args[0])[0], args[4], args[5]
             groups = (rows + ROWS - 1) // ROWS
             group_bytes = columns // width * super_bytes
             step = columns // BLOCK * LINE
+            if tokens == 1:
+                stream(args, thread, threads, groups, group_bytes)
+                return
             batch = max(most, _CACHED_BYTES // step // most * most)
             together = max(1, groups // (_PIECES * threads))
             pieces = (groups + together - 1) // together
             count = (tokens + batch - 1) // batch * pieces
-            next_piece = args[8]
-            piece = take_piece(next_piece, count, threads)
+            piece = take_piece(args[8], count, threads)
             while piece < count:
                 first, place = piece // pieces * batch, piece % pieces * together
                 x, out = args[1] + first * step, args[3] + 4 * rows * first
@@ -110,7 +146,7 @@ def _product(kind: str) -> Kernel:
                         args[6],
                         residual,
                     )
-                piece = take_piece(next_piece, count, threads)
+                piece = take_piece(args[8], count, threads)
 
         return product
 

@@ -9,6 +9,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from forge_cpu.kernels.vectors import prefetch
+
 _HALF = ir.HalfType()
 _FLOAT = ir.FloatType()
 _INT16 = ir.IntType(16)
@@ -116,3 +118,16 @@ def bits_of_float(typing: Any, value: Any) -> Any:
         return builder.bitcast(arguments[0], cgutils.int32_t)
 
     return types.int32(types.float32), generate
+
+
+@intrinsic
+def fetch(typing: Any, address: Any) -> Any:
+    """Have the cache line at an address fetched; any address will do."""
+    del typing, address
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        del signature
+        prefetch(builder, arguments[0], 0)
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate

@@ -7,6 +7,7 @@ from typing import Any
 
 from forge.backend import Array, Op, attributes
 from forge_cpu.compiled.calls import Recorder
+from forge_cpu.compiled.experts import experts
 from forge_cpu.compiled.fusion import Step
 from forge_cpu.compiled.memory import Memory
 from forge_cpu.library import Library
@@ -61,7 +62,7 @@ def embed(e: Emitter, step: Step) -> None:
     m = e.memory
     table, out = m.matrix(step.reads[1]), m.values[step.out]
     with e.recorder.touching([], [out]):
-        read_rows(e.recorder, table, m.counter(step.out), m.inputs[step.reads[0]], out)
+        read_rows(e.recorder, table, m.counter(step.out), m.inputs.row_numbers(step.reads[0]), out)
 
 
 def norm(e: Emitter, step: Step) -> None:
@@ -172,4 +173,5 @@ EMITTERS: dict[Op, Callable[[Emitter, Step], None]] = {
     Op.ROPE: rope,
     Op.ATTENTION: attention,
     Op.SELECT_ROWS: select_rows,
+    Op.EXPERTS: experts,
 }

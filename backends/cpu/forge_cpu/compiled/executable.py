@@ -42,7 +42,9 @@ class CompiledExecutable(Executable):
         self._crew = crew
         self._open = True
         library.prepare(_kernels(graph, library, crew), progress)
-        self._memory = Memory(graph, load(weights, library, crew, progress), crew.size, chunk)
+        self._memory = Memory(
+            graph, load(graph, weights, library, crew, progress), crew.size, chunk
+        )
         self._programs = {
             recorder.single: recorder.record().program()
             for recorder in _emitters(self._memory, library)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from forge_cpu.compiled.fusion import Step, steps
 from forge_cpu.kv import Attention, KvCache, KvLayout, lazy_bytes
 from forge_cpu.packing import Packed, lines_for
 
+_Room = TypeVar("_Room")
+
 
 class Memory:
     """Owns it, and the weights; a name is a value of the graph."""
@@ -24,7 +27,7 @@ class Memory:
         self.weights = dict(weights)
         self.inputs = Inputs(chunk)
         self.steps: list[Step] = steps(graph)
-        self._threads, self._chunk = threads, chunk
+        self.chunk, self._threads = chunk, threads
         self._specs: dict[str, Value] = graph.validate()
         shapes = {step.out: (chunk, self.width(step.out)) for step in self.steps}
         self.values = buffers(self.steps, shapes, graph.outputs)
@@ -36,6 +39,7 @@ class Memory:
         self._angles: dict[object, Array] = {}
         self._caches: dict[str, KvCache] = {}
         self._work: dict[tuple[int, KvLayout], tuple[Array, Array]] = {}
+        self._rooms: dict[Hashable, Any] = {}
 
     def _activation(self, name: str) -> TensorSpec:
         spec = self._specs[name]
@@ -73,15 +77,22 @@ class Memory:
     def lines(self, width: int) -> Array:
         """Room for activations as int8 in blocks."""
         if width not in self._lines:
-            self._lines[width] = lines_for(self._chunk, width)
+            self._lines[width] = lines_for(self.chunk, width)
         return self._lines[width]
 
     def angles(self, frequencies: tuple[float, ...], magnitude: float) -> Array:
         """Room for the cosines and sines of each token."""
         key = frequencies, magnitude
         if key not in self._angles:
-            self._angles[key] = np.zeros((self._chunk, 2, len(frequencies)), np.float32)
+            self._angles[key] = np.zeros((self.chunk, 2, len(frequencies)), np.float32)
         return self._angles[key]
+
+    def room(self, key: Hashable, make: Callable[[], _Room]) -> _Room:
+        """Memory of a node's own, which nodes of one shape share."""
+        if key not in self._rooms:
+            self._rooms[key] = make()
+        found: _Room = self._rooms[key]
+        return found
 
     def attention(
         self, keys: str, values: str, heads: int

@@ -161,19 +161,18 @@ class Choices:
     def of(cls, tokens: int, experts: int, used: int) -> Choices:
         """Room for runs of up to `tokens`."""
         chosen, weights = np.zeros((tokens, used), np.int32), np.zeros((tokens, used), np.float32)
-        sizes = experts, experts + 1, tokens * used, tokens * used
-        integers = [np.zeros(n, np.int32) for n in sizes]
-        counts = [np.zeros(1, np.int64) for _ in range(2)]
-        return cls(experts, chosen, weights, *integers, *counts)
+        busy, starts = np.zeros(experts, np.int32), np.zeros(experts + 1, np.int32)
+        sources, places = np.zeros(tokens * used, np.int32), np.zeros(tokens * used, np.int32)
+        count, rows = np.zeros(1, np.int64), np.zeros(1, np.int64)
+        return cls(experts, chosen, weights, busy, starts, sources, places, count, rows)
 
     @classmethod
     def of_one(cls, experts: int, used: int) -> Choices:
         """For runs of one token, whose choices need no sorting."""
         chosen, weights = np.zeros((1, used), np.int32), np.zeros((1, used), np.float32)
-        order = np.arange(used + 1, dtype=np.int32)
-        counts = [np.array([used]) for _ in range(2)]
-        integers = chosen[0], order, order[:used], order[:used]
-        return cls(experts, chosen, weights, *integers, *counts, alone=True)
+        starts, count = np.arange(used + 1, dtype=np.int32), np.array([used])
+        order = starts[:used]
+        return cls(experts, chosen, weights, chosen[0], starts, order, order, count, count, True)
 
 
 def add_route(

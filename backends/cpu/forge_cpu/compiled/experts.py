@@ -46,14 +46,10 @@ class Room:
     def of(cls, choices: Choices, width: int, inner: int) -> Room:
         """For matrices [inner, width] there, and [width, inner] back."""
         count = choices.chosen.size
-        return cls(
-            choices,
-            _floats(count, width),
-            lines_for(count, width),
-            *(_floats(count, inner) for _ in range(2)),
-            lines_for(count, inner),
-            _floats(count, width),
-        )
+        rows, made = _floats(count, width), _floats(count, width)
+        gate, up = _floats(count, inner), _floats(count, inner)
+        lines = lines_for(count, width), lines_for(count, inner)
+        return cls(choices, rows, lines[0], gate, up, lines[1], made)
 
 
 def experts(e: Emitter, step: Step) -> None:
@@ -62,7 +58,7 @@ def experts(e: Emitter, step: Step) -> None:
     attrs: dict[str, Any] = dict(attributes(step.node))
     x, scores = step.reads[:2]
     gate, up, down = (m.matrix(name) for name in step.reads[2:5])
-    biases = [m.vector(name) for name in step.reads[5:]] or [None] * 3
+    biases: list[Array | None] = [*map(m.vector, step.reads[5:])] or [None] * 3
     tokens, out = m.counter(step.out), m.values[step.out]
     # The rows that are wanted of one token may be none, or the same one twice.
     room = _room(e, down, attrs["used"], alone=e.single and tokens is m.inputs.tokens)

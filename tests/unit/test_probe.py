@@ -70,8 +70,8 @@ class LyingExecutable(Executable):
         self, inputs: Mapping[str, Array], positions: Array, slots: Array, rows: Rows
     ) -> dict[str, Array]:
         out = self._honest.run(inputs, positions, slots, rows)
-        (node,) = self.graph.nodes
-        return {name: self._lie(node, value) for name, value in out.items()}
+        node, *others = self.graph.nodes
+        return out if others else {name: self._lie(node, value) for name, value in out.items()}
 
 
 def test_an_honest_backend_passes_far_below_the_bound(file: GGUFFile) -> None:

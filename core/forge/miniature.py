@@ -20,6 +20,8 @@ from forge.weights import Weight, dequantize
 
 Array = NDArray[Any]
 
+NAME = "miniature"
+"""Of the graph."""
 CONTEXT = 64
 """Tokens that its cache holds."""
 _HIDDEN, _INNER, _VOCABULARY = 256, 512, 256
@@ -104,7 +106,7 @@ def _one_of_each(graph: Graph) -> tuple[Graph, str, str]:
         {name: spec for name, spec in graph.state.items() if name in used},
         tuple(nodes),
         tuple(name if name in made else end for name in graph.outputs),
-        "miniature",
+        NAME,
     )
     return short, start, end
 

@@ -129,8 +129,10 @@ def check(
         worst = max(worst, error)
         beat(done, total, case.name)
     if small is not None:
-        worst = max(worst, rehearse(backend, small, progress))
-        beat(total, total, "the model in small")
+        name = "the model in small"
+        error = rehearse(backend, small, progress, lambda: beat(len(every), total, name))
+        worst = max(worst, error)
+        beat(total, total, name)
     return worst
 
 

@@ -43,9 +43,14 @@ _TOKENS = _PROMPT + _ONES + _DECODED + 1 + _OTHERS
 _SCALED = "rehearsal_scaled"
 
 
-def rehearse(backend: Backend, small: Miniature, progress: Progress) -> float:
-    """The worst error of a run; BackendWrong says after what it was too large."""
-    play = _Play(small, backend.supports)
+def rehearse(
+    backend: Backend, small: Miniature, progress: Progress, beat: Callable[[], None]
+) -> float:
+    """The worst error of a run; BackendWrong says after what it was too large.
+
+    `progress` hears of what the backend compiles, `beat` of each run and token.
+    """
+    play = _Play(small, backend.supports, beat)
     executable = backend.compile(play.graph, small.weights, progress)
     worst = 0.0
     try:
@@ -110,7 +115,8 @@ class _Listening(Sampler):
 class _Play:
     """The graph, what goes in, what ought to come out, and how far from that is too far."""
 
-    def __init__(self, small: Miniature, supported: Supports) -> None:
+    def __init__(self, small: Miniature, supported: Supports, beat: Callable[[], None]) -> None:
+        self._beat = beat
         bound = ("positions", "slots", "rows")
         self._name, spec = next((n, s) for n, s in small.graph.inputs.items() if n not in bound)
         self._speaks = spec.dtype == "i32" and "rows" in small.graph.inputs
@@ -148,7 +154,12 @@ class _Play:
     ) -> Iterator[tuple[str, float]]:
         """As `decode` goes, which goes into `given`; then whether the next token finds it."""
         sampler = _Listening(given[: start + 1].tolist())
-        made = list(executable.decode(int(given[start]), start, _DECODED, sampler))
+        made: list[int] = []
+        for token in executable.decode(int(given[start]), start, _DECODED, sampler):
+            made.append(token)
+            self._beat()
+            if len(made) > _DECODED:
+                break
         if len(made) != _DECODED or not 0 <= min(made) <= max(made) < self._known:
             yield "in decode", math.inf
             return
@@ -176,6 +187,7 @@ class _Play:
             positions = np.arange(at, at + len(part), dtype=np.int32)
             out = executable.run({self._name: part}, positions, np.zeros_like(positions), rows)
             parts.append(out[self.graph.outputs[0]])
+            self._beat()
         return np.concatenate(parts)
 
     def _logits(self, given: Array, start: int, change: Change | None = None) -> Array:

@@ -123,8 +123,9 @@ class Memory:
 class Backend(ABC):
     """One device. The constructor opens it, or raises BackendUnavailable with advice.
 
-    `compile` is called several times: small graphs of one node, with a right answer that is known,
-    follow the model and live beside it. Executables of one backend do not disturb each other.
+    `compile` is called several times: graphs with a right answer that is known, of one node each,
+    and at last the model in small, follow the model and live beside it. Executables of one backend
+    do not disturb each other.
     """
 
     def __init__(self, config: BackendConfig) -> None:

@@ -1,7 +1,8 @@
 """Known answers: one small case for every op, weight type and head size that a graph uses.
 
 The case's weights are rows of the model's own, its truth is the reference in float64, and it takes
-the same road as the model: compile, then run. A device that lost its mind shows here first.
+the same road as the model: compile, then run. A device that lost its mind shows here first. Last
+comes the whole model in small (`rehearsal`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from forge.backend import Backend, Progress
 from forge.errors import BackendWrong
 from forge.gguf import GGUFFile
 from forge.graph import ROWS, TOKENS, Graph, Node, Op, StateSpec, TensorSpec, WeightSpec
+from forge.miniature import miniature
+from forge.rehearsal import rehearse
 from forge.weights import Weights
 
 Array = NDArray[Any]
@@ -110,11 +113,12 @@ def check(
     beat: Callable[[int, int, str], None],
     progress: Progress = lambda *_: None,
 ) -> float:
-    """Run every case; the worst error, or BackendWrong naming the case.
+    """Run every case and rehearse; the worst error, or BackendWrong naming the case.
 
     `progress` hears of what the backend compiles for them, `beat` of cases that are finished.
     """
-    every, worst = list(cases(graph)), 0.0
+    every, worst, small = list(cases(graph)), 0.0, miniature(graph, file)
+    total = len(every) + (small is not None)
     for done, case in enumerate(every, 1):
         error = _error(backend, case, file, progress)
         if not error <= BOUND:
@@ -123,7 +127,12 @@ def check(
                 f"error {error:.2g}, bound {BOUND:.2g}"
             )
         worst = max(worst, error)
-        beat(done, len(every), case.name)
+        beat(done, total, case.name)
+    if small is not None:
+        name = "the model in small"
+        error = rehearse(backend, small, progress, lambda: beat(len(every), total, name))
+        worst = max(worst, error)
+        beat(total, total, name)
     return worst
 
 

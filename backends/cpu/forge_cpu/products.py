@@ -11,6 +11,7 @@ from forge.backend import Array
 from forge_cpu.formats import ROWS
 from forge_cpu.packing import Packed
 from forge_cpu.program import Argument, Program
+from forge_cpu.steps import Choices
 
 
 def quantise(
@@ -62,28 +63,22 @@ def _stream(weights: Packed) -> tuple[Argument, int, int]:
 def multiply_experts(
     program: Program,
     weights: Packed,
-    starts: Argument,
+    choices: Choices,
     x: Argument,
     out: Argument,
     *,
     bias: Argument = 0,
+    shared: bool = False,
     wait: bool = True,
 ) -> None:
     """out [choices, rows] = rows of x, sorted by expert, times their experts' matrices.
 
-    The rows of expert e are starts[e] to before starts[e + 1], int32; bias is [experts, rows].
+    `shared` x is one row, that of the only token. bias is [experts, rows].
     """
-    rows, columns, experts = weights.rows, weights.columns, weights.experts
     program.add(
         weights.experts_matmul,
-        starts,
-        x,
-        weights.data,
-        out,
-        rows,
-        columns,
-        experts,
-        bias,
+        *(choices.count, choices.busy, choices.starts),
+        *(x, weights.data, out, weights.rows, weights.columns, bias, int(shared)),
         _counter(),
         wait=wait,
     )

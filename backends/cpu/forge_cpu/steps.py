@@ -148,23 +148,44 @@ def add_select_rows(program: Program, count: Tensor, rows: Tensor, x: Tensor, ou
 @dataclass(frozen=True, slots=True)
 class Choices:
     """Which experts each token goes to. Row r of the gathered activations is choice sources[r],
-    that is token sources[r] // used; the rows of expert e are starts[e] to before starts[e + 1].
+    that is token sources[r] // used; places[c] is the row of choice c. The rows of expert busy[n]
+    are starts[n] to before starts[n + 1]. `count` [1] has how many are busy, `rows` [1] how many
+    choices there are.
     """
 
     experts: int
-    used: int
     chosen: Array
     weights: Array
+    busy: Array
     starts: Array
     sources: Array
     places: Array
+    count: Array
+    rows: Array
+    alone: bool = False
+    """Whether runs are of one token: it is the only row of each expert, in the order chosen."""
+
+    @property
+    def used(self) -> int:
+        """Experts of a token."""
+        return int(self.chosen.shape[1])
 
     @classmethod
     def of(cls, tokens: int, experts: int, used: int) -> Choices:
         """Room for runs of up to `tokens`."""
-        integers = [np.zeros(n, np.int32) for n in (experts + 1, tokens * used, tokens * used)]
-        chosen = np.zeros((tokens, used), np.int32)
-        return cls(experts, used, chosen, np.zeros((tokens, used), np.float32), *integers)
+        chosen, weights = np.zeros((tokens, used), np.int32), np.zeros((tokens, used), np.float32)
+        busy, starts = np.zeros(experts, np.int32), np.zeros(experts + 1, np.int32)
+        sources, places = np.zeros(tokens * used, np.int32), np.zeros(tokens * used, np.int32)
+        count, rows = np.zeros(1, np.int64), np.zeros(1, np.int64)
+        return cls(experts, chosen, weights, busy, starts, sources, places, count, rows)
+
+    @classmethod
+    def of_one(cls, experts: int, used: int) -> Choices:
+        """For runs of one token, whose choices need no sorting."""
+        chosen, weights = np.zeros((1, used), np.int32), np.zeros((1, used), np.float32)
+        starts, count = np.arange(used + 1, dtype=np.int32), np.array([used])
+        order = starts[:used]
+        return cls(experts, chosen, weights, chosen[0], starts, order, order, count, count, True)
 
 
 def add_route(
@@ -177,13 +198,14 @@ def add_route(
     normalize: bool = True,
     factor: float = 1.0,
 ) -> None:
-    """Choose experts and their weights, and sort the choices by expert."""
+    """Choose experts and their weights, and sort the choices by expert where there are many."""
     c = choices
     ways = GATINGS.index(gating), int(normalize), float(factor)
     found = *_rows(scores), c.chosen, c.weights
     program.add("experts_route.route", tokens, c.experts, c.used, *ways, *found)
-    sort = c.chosen, c.starts, c.sources, c.places
-    program.add("experts_route.group", tokens, c.experts, c.used, *sort)
+    if not c.alone:
+        sort = c.chosen, c.starts, c.sources, c.places, c.busy, c.count, c.rows
+        program.add("experts_route.group", tokens, c.experts, c.used, *sort)
 
 
 def add_gather(

@@ -51,6 +51,7 @@ from pathlib import Path
 
 import numpy as np
 
+from forge import miniature
 from forge.backend import (
     Array,
     Backend,
@@ -141,8 +142,8 @@ class FaultyBackend(Backend):
     def compile(
         self, graph: Graph, weights: Mapping[str, Weight], progress: Progress
     ) -> Executable:
-        """The model's graph, or, as those have one node, a known answer's."""
-        if len(graph.nodes) == 1:
+        """The model's graph, or a known answer's: one node, or the model in small."""
+        if len(graph.nodes) == 1 or graph.name == miniature.NAME:
             inner = self._inner.compile(graph, weights, progress)
             return FaultyExecutable(inner, self._script, known=True)
 
@@ -219,7 +220,7 @@ class FaultyExecutable(Executable):
         self, token: int, start: int, count: int, sampler: Sampler, slot: int = 0
     ) -> Iterator[int]:
         """The wrapped executable's own way, unless its numbers are to be changed."""
-        if self._script.changes_numbers:
+        if self._script.changes_numbers or self._known:
             self._decoding = True
             try:
                 yield from super().decode(token, start, count, sampler, slot)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from forge.backend import Graph, Node, Op, TensorSpec, Value, WeightSpec
 from forge_cpu.compiled.emit import EMITTERS
+from forge_cpu.compiled.packed import BIASES
 from forge_cpu.formats import FORMATS
 from forge_cpu.packing import DENSE
 
@@ -17,9 +18,11 @@ def computes(node: Node, specs: Mapping[str, Value]) -> bool:
     """Whether there are kernels for a node, with weights of these types."""
     if node.op not in EMITTERS:
         return False
-    if node.op is Op.EMBED and node.inputs[0] != "tokens":
+    if node.op is Op.EMBED and node.inputs[0] not in ("tokens", "positions"):
         return False
-    weights = [spec for name in node.inputs if isinstance(spec := specs[name], WeightSpec)]
+    added = node.inputs[BIASES] if node.op is Op.EXPERTS else ()
+    given = [specs[name] for name in node.inputs if name not in added]
+    weights = [spec for spec in given if isinstance(spec, WeightSpec)]
     return all(spec.dtype in MATRICES for spec in weights if len(spec.shape) > 1)
 
 

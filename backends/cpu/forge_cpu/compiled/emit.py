@@ -7,6 +7,7 @@ from typing import Any
 
 from forge.backend import Array, Op, attributes
 from forge_cpu.compiled.calls import Recorder
+from forge_cpu.compiled.experts import experts
 from forge_cpu.compiled.fusion import Step
 from forge_cpu.compiled.memory import Memory
 from forge_cpu.library import Library
@@ -73,7 +74,11 @@ def embed(e: Emitter, step: Step) -> None:
     table, out = m.shared.matrix(step.reads[1]), m.values[step.out]
     with e.recorder.touching([], [out]):
         read_rows(
-            e.recorder, table, m.shared.counter(step.out), m.shared.inputs[step.reads[0]], out
+            e.recorder,
+            table,
+            m.shared.counter(step.out),
+            m.shared.inputs.row_numbers(step.reads[0]),
+            out,
         )
 
 
@@ -191,4 +196,5 @@ EMITTERS: dict[Op, Callable[[Emitter, Step], None]] = {
     Op.ROPE: rope,
     Op.ATTENTION: attention,
     Op.SELECT_ROWS: select_rows,
+    Op.EXPERTS: experts,
 }

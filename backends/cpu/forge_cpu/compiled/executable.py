@@ -44,7 +44,7 @@ class CompiledExecutable(Executable):
         self._crew = crew
         self._open = True
         library.prepare(_kernels(graph, library, crew), progress)
-        packed = load(weights, library, crew, progress)
+        packed = load(graph, weights, library, crew, progress)
         self._shared = Shared(graph, packed, crew.size, chunk)
         self._memories = _memories(self._shared, chunk)
         self._programs = {

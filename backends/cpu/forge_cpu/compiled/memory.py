@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Set
+from collections.abc import Callable, Hashable, Set
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from forge_cpu.program import PerThread
 OWN_LINES = 4096
 """Columns up to which each thread quantises for itself: it takes as long as a wait."""
 
+_Room = TypeVar("_Room")
+
 
 class Memory:
     """Owns them, for runs of up to `chunk` tokens.
@@ -26,7 +29,7 @@ class Memory:
 
     def __init__(self, shared: Shared, chunk: int, own: Set[str] | None = None) -> None:
         self.shared = shared
-        self._chunk, self._single = chunk, own is not None
+        self.chunk, self._single = chunk, own is not None
         self.values: dict[str, Array | PerThread] = {}
         made = {step.out for step in shared.steps}
         own = made & (own or set())
@@ -41,6 +44,7 @@ class Memory:
                 self.values[name] = lazy_bytes(4 * math.prod(shape)).view(np.float32).reshape(shape)
         self._lines: dict[int, Array | PerThread] = {}
         self._angles: dict[object, Array | PerThread] = {}
+        self._rooms: dict[Hashable, Any] = {}
 
     def operand(self, name: str) -> Array | PerThread:
         """An activation, or a weight of one row."""
@@ -49,7 +53,7 @@ class Memory:
     def lines(self, width: int) -> Array | PerThread:
         """Room for activations as int8 in blocks."""
         if width not in self._lines:
-            size = self._chunk * (width // BLOCK) * LINE
+            size = self.chunk * (width // BLOCK) * LINE
             own = self._single and width <= OWN_LINES
             self._lines[width] = self._each(size) if own else lazy_bytes(size)
         return self._lines[width]
@@ -58,12 +62,19 @@ class Memory:
         """Room for the cosines and sines of each token, [tokens, 2, pairs]."""
         key = frequencies, magnitude
         if key not in self._angles:
-            shape = self._chunk, 2, len(frequencies)
+            shape = self.chunk, 2, len(frequencies)
             size = 4 * math.prod(shape)
             rooms = self._each(size).each if self._single else (lazy_bytes(size),)
             tables = tuple(room.view(np.float32).reshape(shape) for room in rooms)
             self._angles[key] = PerThread(tables) if self._single else tables[0]
         return self._angles[key]
+
+    def room(self, key: Hashable, make: Callable[[], _Room]) -> _Room:
+        """Memory of a node's own, which nodes of one shape share."""
+        if key not in self._rooms:
+            self._rooms[key] = make()
+        found: _Room = self._rooms[key]
+        return found
 
     def output(self, name: str) -> Array:
         """A value as the caller reads it."""
@@ -72,7 +83,7 @@ class Memory:
 
     def _place(self, names: Set[str]) -> dict[str, Array]:
         """Memory for values; those that do not live at the same time share it."""
-        shapes = {name: (self._chunk, self.shared.width(name)) for name in names}
+        shapes = {name: (self.chunk, self.shared.width(name)) for name in names}
         sizes = {name: 4 * math.prod(shape) for name, shape in shapes.items()}
         rooms = buffers(self.shared.steps, sizes, self.shared.graph.outputs)
         return {name: room.view(np.float32).reshape(shapes[name]) for name, room in rooms.items()}

@@ -1,9 +1,10 @@
 """Products of sorted rows with the matrices of their experts, one kernel for each weight type.
 
-Arguments: (starts int32 [experts + 1], lines (of F32, F16 and BF16: float32 rows) sorted by expert,
-weights of one expert after another, out float32 [choices, rows], rows, columns, experts, bias
-float32 [experts, rows] or 0, a counter). The rows of expert e are starts[e] to before
-starts[e + 1]. The counter is as in forge_cpu.kernels.matmul.
+Arguments: (address of the count of busy experts, their numbers int32, starts int32, lines (of F32,
+F16 and BF16: float32 rows) sorted by expert, weights of one expert after another, out float32
+[choices, rows], rows, columns, bias float32 [experts, rows] or 0, whether one line is that of all,
+a counter). The rows of the n-th busy expert are starts[n] to before starts[n + 1]. The counter is
+as in forge_cpu.kernels.matmul.
 """
 
 from __future__ import annotations
@@ -15,60 +16,43 @@ from numba import njit
 from forge_cpu.formats import BLOCK, FORMATS, LINE, ROWS
 from forge_cpu.isa import Isa
 from forge_cpu.kernels import dense, matmul
+from forge_cpu.kernels.dots import dots_for
 from forge_cpu.kernels.kernel import Function, Kernel, kernel_for_isa
 from forge_cpu.kernels.pieces import take_piece
-from forge_cpu.kernels.pointers import i32
+from forge_cpu.kernels.pointers import i32, i64
 
+_CACHED_BYTES = 256 << 10
+"""Lines of activations that stay in the second-level cache while the weights pass by."""
 _PIECES = 8
-"""Pieces of one expert's work for each thread, at most."""
-
-
-@njit
-def _busy(starts, experts):
-    """How many experts have rows."""
-    count = 0
-    for expert in range(experts):
-        if starts[expert + 1] > starts[expert]:
-            count += 1
-    return count
-
-
-@njit
-def _skip(starts, expert, busy):
-    """The expert after `busy` more that have rows, from one that has or -1 on."""
-    while busy > 0:
-        expert += 1
-        if starts[expert + 1] > starts[expert]:
-            busy -= 1
-    return expert
+"""Pieces of all the work for each thread, about; of each expert's at least _SHARES."""
+_SHARES = 2
 
 
 def _sharing(units_of: int, piece_of: Callable[..., None]) -> Function:
     """Threads take pieces of the busy experts; a unit is `units_of` rows of a matrix."""
 
     def product(args, thread, threads):
-        starts, rows, columns = i32(args[0]), args[4], args[5]
+        busy, starts, rows, columns = i64(args[0])[0], i32(args[2]), args[6], args[7]
         units = (rows + units_of - 1) // units_of
-        together = max(1, units // (_PIECES * threads))
+        each = max(_SHARES * threads, _PIECES * threads // max(1, busy))
+        together = max(1, units // each)
         pieces = (units + together - 1) // together
-        count = _busy(starts, args[6]) * pieces
-        next_piece = args[8]
-        expert, number = -1, -1
+        count = busy * pieces
+        next_piece = args[10]
         piece = take_piece(next_piece, count, threads)
         while piece < count:
-            expert, number = _skip(starts, expert, piece // pieces - number), piece // pieces
-            first = piece % pieces * together
-            start = starts[expert]
+            number, first = piece // pieces, piece % pieces * together
+            expert, start = i32(args[1])[number], starts[number]
             piece_of(
-                starts[expert + 1] - start,
-                args[1],
-                args[2],
-                args[3] + 4 * rows * start,
+                starts[number + 1] - start,
+                args[3],
+                args[4],
+                args[5] + 4 * rows * start,
                 rows,
                 columns,
-                args[7] + 4 * rows * expert if args[7] else 0,
+                args[8] + 4 * rows * expert if args[8] else 0,
                 expert,
-                start,
+                0 if args[9] else start,
                 first,
                 min(units, first + together),
             )
@@ -83,16 +67,19 @@ def _quantised(kind: str) -> Kernel:
     @kernel_for_isa
     def build(isa: Isa) -> Function:
         tiles = matmul.tiles_for(form, isa)
-        super_bytes, width = form.super_bytes, form.blocks * BLOCK
+        super_bytes, width, most = form.super_bytes, form.blocks * BLOCK, dots_for(isa).tokens
 
         @njit
         def piece(tokens, x, weights, out, rows, columns, bias, expert, start, first, stop):
-            group_bytes = columns // width * super_bytes
+            group_bytes, step = columns // width * super_bytes, columns // BLOCK * LINE
             groups = (rows + ROWS - 1) // ROWS
-            lines = x + start * (columns // BLOCK) * LINE
-            for group in range(first, stop):
-                address = weights + (expert * groups + group) * group_bytes
-                tiles(tokens, lines, address, out, rows, group * ROWS, columns, bias, 0)
+            batch = max(most, _CACHED_BYTES // step // most * most)
+            for begin in range(0, tokens, batch):
+                lines, onward = x + (start + begin) * step, out + 4 * rows * begin
+                count = min(batch, tokens - begin)
+                for group in range(first, stop):
+                    address = weights + (expert * groups + group) * group_bytes
+                    tiles(count, lines, address, onward, rows, group * ROWS, columns, bias, 0)
 
         return _sharing(ROWS, piece)
 

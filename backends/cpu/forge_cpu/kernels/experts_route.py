@@ -2,7 +2,8 @@
 
 `route` chooses, `group` sorts the choices by expert, `gather` copies each token's row to its
 experts' places, where a product per expert finds its rows side by side, and `combine` adds up what
-the experts made. A token's sum goes by its own ranking of them, whoever else is in the run.
+the experts made. A token's sum goes by its own ranking of them, whoever else is in the run. One
+token alone is its experts' only row: its choices are sorted as they are.
 """
 
 from __future__ import annotations
@@ -83,15 +84,17 @@ def route(args, thread, threads):
 
 @kernel
 def group(args, thread, threads):
-    """(tokens, experts, used, chosen, starts i32 [experts + 1], sources i32, places i32).
+    """(tokens, experts, used, chosen, starts i32 [experts + 1], sources i32, places i32,
+    busy i32 [experts], their count, the count of choices).
 
     Choice c is token c // used's; places[c] is its row among those sorted by expert, and
-    sources[row] the choice again. The rows of expert e are starts[e] to before starts[e + 1].
+    sources[row] the choice again. The rows of expert busy[n] are starts[n] to before starts[n + 1].
     """
     if thread != 0:
         return
     experts, choices = args[1], i64(args[0])[0] * args[2]
     chosen, starts, sources, places = i32(args[3]), i32(args[4]), i32(args[5]), i32(args[6])
+    busy, found = i32(args[7]), 0
     for expert in range(experts + 1):
         starts[expert] = 0
     for choice in range(choices):
@@ -102,9 +105,14 @@ def group(args, thread, threads):
         row = starts[chosen[choice]]
         starts[chosen[choice]] = row + 1
         places[choice], sources[row] = row, choice
-    for expert in range(experts, 0, -1):
-        starts[expert] = starts[expert - 1]
-    starts[0] = 0
+    start = 0
+    for expert in range(experts):  # starts[e] is now its end; those of the busy ones come first
+        end = starts[expert]
+        if end > start:
+            busy[found], starts[found] = expert, start
+            found, start = found + 1, end
+    starts[found] = start
+    i64(args[8])[0], i64(args[9])[0] = found, choices
 
 
 @kernel

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from forge.testing import write_tiny
+from forge_cpu.cache import caches
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -23,6 +24,14 @@ def only_our_plugins() -> Iterator[None]:
         del os.environ["FORGE_PLUGINS"]
     else:
         os.environ["FORGE_PLUGINS"] = before
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_cache_of_code() -> Iterator[None]:
+    """Kernels are compiled once, also for tests with a home or a cache of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FORGE_CPU_CACHE", str(caches()))
+        yield
 
 
 @pytest.fixture(scope="session")

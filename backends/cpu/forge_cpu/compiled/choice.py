@@ -19,6 +19,14 @@ def computes(node: Node, specs: Mapping[str, Value]) -> bool:
         return False
     if node.op is Op.EMBED and node.inputs[0] != "tokens":
         return False
+    return reads(node, specs)
+
+
+def reads(node: Node, specs: Mapping[str, Value]) -> bool:
+    """Whether the node's matrices are of types that kernels read, be there one for the op or not.
+
+    Weights of other types are converted before they are loaded.
+    """
     weights = [spec for name in node.inputs if isinstance(spec := specs[name], WeightSpec)]
     return all(spec.dtype in MATRICES for spec in weights if len(spec.shape) > 1)
 

@@ -41,7 +41,6 @@ class CompiledExecutable(Executable):
         self.chunk = chunk = _chunk(graph)
         self._crew = crew
         self._open = True
-        library.prepare(_kernels(graph, library, crew), progress)
         self._memory = Memory(graph, load(weights, library, crew, progress), crew.size, chunk)
         self._programs = {
             recorder.single: recorder.record().program()
@@ -83,9 +82,9 @@ def _emitters(memory: Memory, library: Library) -> list[Emitter]:
     return [Emitter(memory, library, single=single) for single in (False, True)]
 
 
-def _kernels(graph: Graph, library: Library, crew: Crew) -> set[str]:
+def kernels(graph: Graph, library: Library, threads: int) -> set[str]:
     """The names of all that the graph takes, by writing its programs over no weights."""
-    memory = Memory(graph, placeholders(graph), crew.size, 1)
+    memory = Memory(graph, placeholders(graph), threads, 1)
     names = {name for e in _emitters(memory, library) for name in e.record().kernels}
     return names | packers(graph)
 

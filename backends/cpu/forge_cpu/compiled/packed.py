@@ -31,6 +31,7 @@ def load(
     """Every weight by name, each part of the file once; a large matrix is several beats."""
     found: dict[str, Packed | Array] = {}
     done: dict[tuple[str, tuple[int, int] | None], Packed | Array] = {}
+    progress("load", 0, len(weights))
     for number, (name, weight) in enumerate(weights.items(), 1):
         part = weight.spec.tensor, weight.spec.rows
         if part not in done:

@@ -8,10 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from forge.gguf import open_gguf
+from forge.models import build_graph
+from forge.testing import write_tiny
+from forge.testing.tiny_families import FAMILIES
 from forge_cpu.cache import CodeCache
+from forge_cpu.compiled.choice import all_computed
+from forge_cpu.compiled.executable import kernels
 from forge_cpu.compilers import compile_several
 from forge_cpu.isa import Isa
-from forge_cpu.library import Library
+from forge_cpu.library import Library, every
 
 NAMES = ["trial.fill", "trial.total", "trial.add_shifted", "quantise.rows"]
 
@@ -21,6 +27,17 @@ pytestmark = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs 
 def children() -> set[int]:
     """The processes that this one has started and not buried."""
     return {int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()}
+
+
+@pytest.mark.parametrize("architecture", FAMILIES)
+def test_all_kernels_are_more_than_a_model_takes(
+    architecture: str, library: Library, tmp_path: Path
+) -> None:
+    with open_gguf(write_tiny(tmp_path / "m.gguf", architecture)) as file:
+        graph = build_graph(file)
+    if not all_computed(graph):
+        pytest.skip(f"{architecture} runs in numpy")
+    assert kernels(graph, library, 1) < every()
 
 
 def test_each_kernel_comes_once_and_no_process_is_left() -> None:

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from forge.plugins import Plugins
 from forge.testing import write_tiny
+from forge.warmup import warm_up
+from forge.worker_options import WorkerOptions
 from forge_cpu.cache import caches
 
 
@@ -36,10 +39,12 @@ def one_cache_of_code() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def real_model() -> Path:
-    """SmolLM2-135M-Instruct, the default model."""
+    """SmolLM2-135M-Instruct, the default model, whose kernels are compiled."""
     path = os.environ.get("FORGE_TEST_MODEL")
     if not path:
         pytest.skip("FORGE_TEST_MODEL names no model; `forge pull smollm2` prints the path of one")
+    for _ in warm_up(Plugins().backend("cpu"), Path(path), WorkerOptions(None)):
+        pass
     return Path(path)
 
 

@@ -11,9 +11,9 @@ import pytest
 def test_a_chat_remembers_what_was_said(terminal, forge_command, real_model):
     chat = terminal([*forge_command, "run", "-m", str(real_model), "--temp", "0", "-n", "40"])
     chat.wait_for(">>> ")
-    chat.type("What is the capital of France?\n")
+    chat.type("Tell me the capital of France.\n")
     assert "Paris" in chat.wait_for(">>> ")
-    chat.type("What about Germany?\n")
+    chat.type("Tell me the capital of Germany.\n")
     assert "Berlin" in chat.wait_for(">>> ")
     chat.type("/bye\n")
     assert chat.end() == 0
@@ -28,7 +28,7 @@ def test_ctrl_c_stops_the_reply_and_the_chat_goes_on(terminal, forge_command, re
     chat.type("\x03")
     chat.wait_for("stopped")
     chat.wait_for(">>> ")
-    chat.type("What is the capital of France?\n")
+    chat.type("Tell me the capital of France.\n")
     chat.wait_for("Paris")
     chat.type("\x03")
     chat.wait_for(">>> ")

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("numba", reason="the kernels need the extra: pip install 'forge-llm[cpu]'")
 
-MISSING = {"rope.angles.o", "rope.rotate_norm.o", "rows.select_rows.o", "quantise.rows.o"}
+MISSING = {"rope.angles.o", "rope.rotate_norm.o", "rows.select_rows.o"}
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from forge.plugins import Plugins
 from forge.testing import write_tiny
+from forge.warmup import warm_up
+from forge.worker_options import WorkerOptions
+from forge_cpu.cache import caches
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -25,12 +29,22 @@ def only_our_plugins() -> Iterator[None]:
         os.environ["FORGE_PLUGINS"] = before
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_cache_of_code() -> Iterator[None]:
+    """Kernels are compiled once, also for tests with a home or a cache of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FORGE_CPU_CACHE", str(caches()))
+        yield
+
+
 @pytest.fixture(scope="session")
 def real_model() -> Path:
-    """SmolLM2-135M-Instruct, the default model."""
+    """SmolLM2-135M-Instruct, the default model, whose kernels are compiled."""
     path = os.environ.get("FORGE_TEST_MODEL")
     if not path:
         pytest.skip("FORGE_TEST_MODEL names no model; `forge pull smollm2` prints the path of one")
+    for _ in warm_up(Plugins().backend("cpu"), Path(path), WorkerOptions(None)):
+        pass
     return Path(path)
 
 

@@ -179,8 +179,21 @@ class Backend(ABC):
         """The device's memory now; zeros, the default, mean that nobody tells."""
         return Memory(0, 0)
 
+    def warm(self, graph: Graph | None, progress: Progress) -> str:
+        """Prepare ahead, and keep on disk, what `compile` needs for the graph, but for its weights.
+
+        None is for whatever graph may come. Returns the folder where it is kept; "", the default,
+        where there is nothing to prepare. `progress` gets a "compile" for each piece that was
+        missing.
+        """
+        del graph, progress
+        return ""
+
     def checks(self) -> list[Check]:
-        """What the backend found out about its driver and its devices, for `forge backends`."""
+        """What the backend found out about its driver and its devices, for `forge backends`.
+
+        Asked again when a model is loaded: what is not well then is told to the person.
+        """
         return []
 
     def close(self) -> None:

@@ -20,6 +20,7 @@ from forge.messages import (
     Load,
     Next,
     Open,
+    Warm,
 )
 
 OPEN, LOAD = 1, 2
@@ -65,7 +66,7 @@ class Dialogue:
 
     def send(
         self,
-        message: Open | Load | Generate | Evaluate | Next,
+        message: Open | Load | Warm | Generate | Evaluate | Next,
         interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
         """Under the deadline of the work that it asks for, or that is still to be finished."""

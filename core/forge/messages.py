@@ -48,6 +48,14 @@ class Load(_Message, frozen=True):
     kv_type: str | None = None
 
 
+class Warm(_Message, frozen=True):
+    """Prepare ahead what loading the model would compile; without one, what any would."""
+
+    id: int
+    model: bytes | None
+    kv_type: str | None = None
+
+
 class Generate(_Message, frozen=True):
     """Continue `tokens` by at most `count`, until one of `stops`; `params` are SamplingParams.
 
@@ -120,6 +128,13 @@ class Loaded(_Message, frozen=True):
     notes: list[str]
 
 
+class Warmed(_Message, frozen=True):
+    """It is prepared, and kept in a folder; in none, where there was nothing to prepare."""
+
+    id: Count
+    folder: str
+
+
 class Started(_Message, frozen=True):
     """Generation begins with `kept` tokens of the prompt already in the cache."""
 
@@ -157,5 +172,7 @@ class Failed(_Message, frozen=True):
     message: str
 
 
-Request: TypeAlias = Open | Load | Generate | Evaluate | Next | Cancel | Close
-Answer: TypeAlias = Hello | Opened | Beat | Loaded | Started | Tokens | Block | Finished | Failed
+Request: TypeAlias = Open | Load | Warm | Generate | Evaluate | Next | Cancel | Close
+Answer: TypeAlias = (
+    Hello | Opened | Beat | Loaded | Warmed | Started | Tokens | Block | Finished | Failed
+)

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,8 @@ from forge.messages import (
     Opened,
     Started,
     Tokens,
+    Warm,
+    Warmed,
 )
 from forge.paths import python_path
 from forge.sampling import SamplingParams
@@ -144,6 +147,24 @@ class Runner:
                     self._budgets.enter("open")
                 case Opened(id=1) if self.phase == "open":
                     return answer
+                case _:
+                    raise self._dialogue.nonsense(answer)
+
+    def warm(self, model: Path | None, kv_type: str | None) -> Generator[Loading, None, str]:
+        """Have the backend prepare for a model, or for any; the folder where it keeps that."""
+        number = self._dialogue.begin("compile")
+        path = None if model is None else os.fsencode(model)
+        self._dialogue.send(Warm(number, path, kv_type))
+        while True:
+            match answer := self._dialogue.receive(lambda: False, number):
+                case Beat(phase="compile"):
+                    self._budgets.beat("compile", answer.done)
+                    yield Loading(
+                        self.spec.name, "compile", answer.done, answer.total, answer.detail
+                    )
+                case Warmed():
+                    self._dialogue.unfinished = False
+                    return answer.folder
                 case _:
                     raise self._dialogue.nonsense(answer)
 

@@ -29,8 +29,8 @@ from forge.backend import (
     attributes,
     row_indices,
 )
-from forge_cpu.backend import CpuBackend
 from forge_cpu.executable import CpuExecutable
+from forge_cpu.plain import NumpyBackend
 
 
 class Strict(CpuExecutable):
@@ -107,7 +107,7 @@ class ThousandsAtATime(Strict):
     most = 4096
 
 
-class LlamaAlone(CpuBackend):
+class LlamaAlone(NumpyBackend):
     """The least there may be: llama in F16, one slot; and it takes its time to load."""
 
     def supports(self, node: Node, specs: Mapping[str, Value]) -> bool:

@@ -22,14 +22,14 @@ from forge.backend import (
     Sampler,
     Weight,
 )
-from forge_cpu.backend import CpuBackend
 from forge_cpu.executable import CpuExecutable
+from forge_cpu.plain import NumpyBackend
 
 LOST: list[object] = []
 """What nobody gives back."""
 
 
-class LosesExecutables(CpuBackend):
+class LosesExecutables(NumpyBackend):
     """Keeps the weights of every model, closed or not."""
 
     def compile(
@@ -40,7 +40,7 @@ class LosesExecutables(CpuBackend):
         return executable
 
 
-class LosesDescriptors(CpuBackend):
+class LosesDescriptors(NumpyBackend):
     """Opens a file for every model."""
 
     def compile(
@@ -50,7 +50,7 @@ class LosesDescriptors(CpuBackend):
         return super().compile(graph, weights, progress)
 
 
-class LosesThreads(CpuBackend):
+class LosesThreads(NumpyBackend):
     """Starts a thread for every model."""
 
     def compile(
@@ -60,7 +60,7 @@ class LosesThreads(CpuBackend):
         return super().compile(graph, weights, progress)
 
 
-class LosesProcesses(CpuBackend):
+class LosesProcesses(NumpyBackend):
     """Starts a compiler for every model, and does not look what became of it."""
 
     def compile(
@@ -70,7 +70,7 @@ class LosesProcesses(CpuBackend):
         return super().compile(graph, weights, progress)
 
 
-class LosesDevices(CpuBackend):
+class LosesDevices(NumpyBackend):
     """Takes four megabytes when it is opened, and keeps them when it is closed."""
 
     def __init__(self, config: BackendConfig) -> None:
@@ -78,7 +78,7 @@ class LosesDevices(CpuBackend):
         LOST.append(np.ones(1 << 20, np.float32))
 
 
-class LosesDeviceMemory(CpuBackend):
+class LosesDeviceMemory(NumpyBackend):
     """Says that it has a device of its own, and never gives its memory back."""
 
     taken = 0
@@ -97,7 +97,7 @@ class LosesDeviceMemory(CpuBackend):
         return super().compile(graph, weights, progress)
 
 
-class LosesTokens(CpuBackend):
+class LosesTokens(NumpyBackend):
     """Keeps four kilobytes of every token."""
 
     def compile(
@@ -114,7 +114,7 @@ class _LosesTokens(CpuExecutable):
         return super().run(inputs, positions, slots, rows)
 
 
-class LosesFiles(CpuBackend):
+class LosesFiles(NumpyBackend):
     """Leaves a file in the folder for temporary ones."""
 
     def __init__(self, config: BackendConfig) -> None:
@@ -122,7 +122,7 @@ class LosesFiles(CpuBackend):
         os.close(tempfile.mkstemp()[0])
 
 
-class Deaf(CpuBackend):
+class Deaf(NumpyBackend):
     """Does not tell that it gets on: no beat while it loads."""
 
     def compile(
@@ -131,7 +131,7 @@ class Deaf(CpuBackend):
         return super().compile(graph, weights, lambda *_: None)
 
 
-class Forgetful(CpuBackend):
+class Forgetful(NumpyBackend):
     """Says that it kept a prefix, and has overwritten it."""
 
     def compile(
@@ -147,7 +147,7 @@ class _Forgetful(CpuExecutable):
         return count
 
 
-class Swallows(CpuBackend):
+class Swallows(NumpyBackend):
     """Catches what its driver raises while it decodes, and goes on as if nothing had been."""
 
     def compile(

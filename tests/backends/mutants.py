@@ -33,8 +33,8 @@ from forge.backend import (
     attributes,
     reference,
 )
-from forge_cpu.backend import CpuBackend
 from forge_cpu.executable import CpuExecutable
+from forge_cpu.plain import NumpyBackend
 
 
 class Changed(CpuExecutable):
@@ -57,10 +57,10 @@ class Changed(CpuExecutable):
         return found[0] if found else ""
 
 
-def backend(executable: type[CpuExecutable]) -> type[CpuBackend]:
+def backend(executable: type[CpuExecutable]) -> type[NumpyBackend]:
     """A CPU backend whose executables are these."""
 
-    class Mutant(CpuBackend):
+    class Mutant(NumpyBackend):
         def compile(
             self, graph: Graph, weights: Mapping[str, Weight], progress: Progress
         ) -> Executable:
@@ -72,7 +72,7 @@ def backend(executable: type[CpuExecutable]) -> type[CpuBackend]:
 # Honest ones.
 
 
-class Sound(CpuBackend):
+class Sound(NumpyBackend):
     """Nothing is changed."""
 
 
@@ -453,7 +453,7 @@ class DecodeAhead(CpuExecutable):
         return getattr(self, "ahead", count) if count else 0
 
 
-class NoProgress(CpuBackend):
+class NoProgress(NumpyBackend):
     """Loads without a word."""
 
     def compile(
@@ -462,7 +462,7 @@ class NoProgress(CpuBackend):
         return CpuExecutable(graph, weights, lambda *_: None)
 
 
-class DeafToCancel(CpuBackend):
+class DeafToCancel(NumpyBackend):
     """Swallows what `progress` raises."""
 
     def compile(
@@ -475,7 +475,7 @@ class DeafToCancel(CpuBackend):
         return CpuExecutable(graph, weights, deaf)
 
 
-class ClosesOnce(CpuBackend):
+class ClosesOnce(NumpyBackend):
     """A second close is an error."""
 
     closed = False
@@ -487,7 +487,7 @@ class ClosesOnce(CpuBackend):
         super().close()
 
 
-class SharedState(CpuBackend):
+class SharedState(NumpyBackend):
     """All its executables share one cache."""
 
     caches: ClassVar[dict[str, Array]] = {}
@@ -502,14 +502,14 @@ class SharedState(CpuBackend):
         return made
 
 
-class AnyDevice(CpuBackend):
+class AnyDevice(NumpyBackend):
     """Takes whatever device was asked for."""
 
     def __init__(self, config: BackendConfig) -> None:
         super().__init__(BackendConfig(None, config.threads, config.options, config.asked))
 
 
-class Littering(CpuBackend):
+class Littering(NumpyBackend):
     """Writes its cache into the current folder."""
 
     def compile(
@@ -519,7 +519,7 @@ class Littering(CpuBackend):
         return super().compile(graph, weights, progress)
 
 
-class NoHalf(CpuBackend):
+class NoHalf(NumpyBackend):
     """Lacks what every backend must have."""
 
     def supports(self, node: Node, specs: Mapping[str, Value]) -> bool:
@@ -527,7 +527,7 @@ class NoHalf(CpuBackend):
         return node.op is not Op.MATMUL or types == {"q8_0"}
 
 
-class PromisesTooMuch(CpuBackend):
+class PromisesTooMuch(NumpyBackend):
     """Says yes in `supports` and no in `compile`."""
 
     def compile(

@@ -29,8 +29,8 @@ from forge.backend import (
     attributes,
     reference,
 )
-from forge_cpu.backend import CpuBackend
 from forge_cpu.executable import CpuExecutable
+from forge_cpu.plain import NumpyBackend
 
 # Ops.
 
@@ -163,7 +163,7 @@ class WritesToPositions(CpuExecutable):
         return out
 
 
-class FusesInPlace(CpuBackend):
+class FusesInPlace(NumpyBackend):
     """Writes what it fused into the graph that it was given."""
 
     def compile(
@@ -178,7 +178,7 @@ class FusesInPlace(CpuBackend):
 # Executables side by side.
 
 
-class WeightsByName(CpuBackend):
+class WeightsByName(NumpyBackend):
     """Uploads a weight once for all its executables, and takes the name for the weight."""
 
     cache: ClassVar[dict[Any, Array]] = {}
@@ -193,7 +193,7 @@ class WeightsByName(CpuBackend):
         return made
 
 
-class StateOfTheLast(CpuBackend):
+class StateOfTheLast(NumpyBackend):
     """One pool for the state, which compiling anew clears."""
 
     last: ClassVar[list[CpuExecutable]] = []
@@ -312,7 +312,7 @@ class NanIsAToken(CpuExecutable):
 # Processes.
 
 
-class HangsAtExit(CpuBackend):
+class HangsAtExit(NumpyBackend):
     """A handler that waits for the driver when the process ends."""
 
     def __init__(self, *given: Any) -> None:
@@ -320,7 +320,7 @@ class HangsAtExit(CpuBackend):
         atexit.register(time.sleep, 600)
 
 
-class NoByItself(CpuBackend):
+class NoByItself(NumpyBackend):
     """Says no to the suite's own graphs, so that it is not asked to compute them."""
 
     def supports(self, node: Node, specs: Mapping[str, Value]) -> bool:

@@ -1,11 +1,9 @@
-"""The CPU backend by itself: what it loads, keeps, counts and gives back."""
+"""The CPU backend in numpy: what it loads, keeps, counts and gives back."""
 
 from __future__ import annotations
 
 import gc
 import os
-import subprocess
-import sys
 import tracemalloc
 import weakref
 from pathlib import Path
@@ -24,8 +22,8 @@ from forge.models import build_graph
 from forge.plugins import Plugins
 from forge.testing import write_tiny
 from forge.weights import Weight, Weights
-from forge_cpu.backend import CpuBackend
 from forge_cpu.executable import CpuExecutable
+from forge_cpu.plain import NumpyBackend
 
 from .conftest import CPU, GREEDY, done, third
 
@@ -39,7 +37,7 @@ def file(tmp_path: Path) -> GGUFFile:
 
 def loaded(file: GGUFFile, graph: Graph | None = None, progress: Any = None) -> CpuExecutable:
     graph = graph or build_graph(file)
-    backend = CpuBackend(BackendConfig(threads=1))
+    backend = NumpyBackend(BackendConfig(threads=1))
     executable = backend.compile(graph, Weights(graph, file), progress or (lambda *_: None))
     assert isinstance(executable, CpuExecutable)
     return executable
@@ -52,7 +50,7 @@ def step(executable: CpuExecutable, tokens: list[int], start: int = 0) -> Array:
 
 
 def test_it_supports_every_op_and_type(file: GGUFFile) -> None:
-    backend: Backend = CpuBackend(BackendConfig(threads=1))
+    backend: Backend = NumpyBackend(BackendConfig(threads=1))
     graph = build_graph(file)
     specs = graph.validate()
     assert set(reference.KERNELS) == set(Op)
@@ -90,7 +88,7 @@ def test_two_names_for_one_part_of_the_file_share_their_numbers(file: GGUFFile) 
     graph = Graph({"x": TensorSpec((TOKENS, 64))}, specs, {}, nodes, ("x_same",))
     Counted.times = 0
     weights = {name: Counted(spec, file) for name, spec in specs.items()}
-    CpuBackend(BackendConfig(threads=1)).compile(graph, weights, lambda *_: None)
+    NumpyBackend(BackendConfig(threads=1)).compile(graph, weights, lambda *_: None)
     assert Counted.times == 2
 
 
@@ -142,7 +140,7 @@ def test_chunks_shrink_as_models_grow_so_that_each_is_a_beat(
     spec = WeightSpec("w", (rows, columns), "f32")
     x = TensorSpec((TOKENS, columns))
     graph = Graph({"x": x}, {"w": spec}, {}, (Node("out", Op.MATMUL, ("x", "w")),), ("out",))
-    backend = CpuBackend(BackendConfig(threads=1))
+    backend = NumpyBackend(BackendConfig(threads=1))
     assert backend.compile(graph, {"w": Zeros(spec)}, lambda *_: None).chunk == chunk
 
 
@@ -166,7 +164,7 @@ def resident() -> int:
 
 def test_what_it_says_it_needs_is_what_it_holds(file: GGUFFile) -> None:
     graph = build_graph(file)
-    needed = CpuBackend(BackendConfig(threads=1)).required(graph)
+    needed = NumpyBackend(BackendConfig(threads=1)).required(graph)
     weights = 4 * sum(spec.elements for spec in graph.distinct_weights())
     state = 4 * sum(spec.elements for spec in graph.state.values())
     assert needed >= weights + state
@@ -174,13 +172,13 @@ def test_what_it_says_it_needs_is_what_it_holds(file: GGUFFile) -> None:
 
 
 def test_memory_is_told_and_what_is_free_is_not_more_than_there_is() -> None:
-    memory = CpuBackend(BackendConfig(threads=1)).memory()
+    memory = NumpyBackend(BackendConfig(threads=1)).memory()
     assert 0 < memory.free <= memory.total
 
 
 def test_threads_are_as_asked_while_it_is_open() -> None:
     before = [pool["num_threads"] for pool in threadpool_info()]
-    backend = CpuBackend(BackendConfig(threads=1))
+    backend = NumpyBackend(BackendConfig(threads=1))
     assert "(1 threads)" in backend.device.name
     assert backend.device.kind == "cpu"
     assert all(pool["num_threads"] == 1 for pool in threadpool_info())
@@ -189,7 +187,7 @@ def test_threads_are_as_asked_while_it_is_open() -> None:
 
 
 def test_without_being_asked_it_uses_the_processors_it_may() -> None:
-    backend = CpuBackend(BackendConfig())
+    backend = NumpyBackend(BackendConfig())
     assert backend.threads == len(os.sched_getaffinity(0))
     backend.close()
 
@@ -205,7 +203,7 @@ def test_closing_gives_weights_and_state_back_and_may_be_done_twice(file: GGUFFi
 
 @pytest.mark.parametrize("device", [None, "0"])
 def test_its_one_device_may_be_named_or_not(device: str | None) -> None:
-    backend = CpuBackend(BackendConfig(device=device, threads=1))
+    backend = NumpyBackend(BackendConfig(device=device, threads=1))
     assert [found.id for found in backend.devices()] == ["0"]
     backend.close()
 
@@ -213,7 +211,7 @@ def test_its_one_device_may_be_named_or_not(device: str | None) -> None:
 @pytest.mark.parametrize("device", ["nope", "1", ""])
 def test_a_device_that_is_not_there_is_refused_with_the_one_that_is(device: str) -> None:
     with pytest.raises(BackendUnavailable, match=f"no device '{device}': there is only 0"):
-        CpuBackend(BackendConfig(device=device, threads=1))
+        NumpyBackend(BackendConfig(device=device, threads=1))
 
 
 def test_asked_for_by_name_with_a_device_that_is_not_there_nothing_answers(model: Path) -> None:
@@ -238,16 +236,3 @@ def test_it_is_found_as_a_plugin_and_is_the_floor() -> None:
     spec = Plugins().backend("cpu")
     assert spec.floor
     assert spec.factory == "forge_cpu.backend:CpuBackend"
-
-
-def test_without_being_asked_for_kernels_it_imports_no_compiler() -> None:
-    code = (
-        "import sys\nfrom forge.backend import BackendConfig\nfrom forge_cpu.backend import *\n"
-        "CpuBackend(BackendConfig()).close()\n"
-        "print(sorted({'llvmlite', 'numba'} & set(sys.modules)))"
-    )
-    env = {name: value for name, value in os.environ.items() if name != "FORGE_CPU_KERNELS"}
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, env=env
-    )
-    assert done.stdout == "[]\n"

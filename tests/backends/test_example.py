@@ -31,7 +31,7 @@ from forge.gguf import GGUFFile, open_gguf
 from forge.models import build_graph
 from forge.testing import faulty, write_tiny
 from forge.weights import Weights
-from forge_cpu.backend import CpuBackend
+from forge_cpu.plain import NumpyBackend
 
 from .conftest import CPU, GREEDY, done
 
@@ -120,7 +120,7 @@ def test_weights_converted_for_it_give_the_cpus_logits(load, tmp_path, architect
     path = write_tiny(tmp_path / "m.gguf", architecture, quant="q4_0")
     executable, _, file = load(path)
     asked = build_graph(file)
-    cpu = CpuBackend(BackendConfig(threads=1))
+    cpu = NumpyBackend(BackendConfig(threads=1))
     truth = run(cpu.compile(asked, Weights(asked, file), lambda *_: None), TOKENS)
     cpu.close()
     assert error(run(executable, TOKENS), truth) < CONVERTED

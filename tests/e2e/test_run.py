@@ -13,7 +13,7 @@ def last_object(stdout: str) -> dict:
 
 
 def test_a_person_gets_an_answer_from_the_default_model(forge, real_model):
-    done = forge("run", "-m", real_model, "What is the capital of France?", "--temp", "0")
+    done = forge("run", "-m", real_model, "Tell me the capital of France.", "--temp", "0")
     assert done.returncode == 0, done.stderr
     assert "Paris" in done.stdout
     assert done.stderr == ""

@@ -1,96 +1,19 @@
 """A person at a terminal: a chat, and what Ctrl-C does."""
 
-import os
-import pty
-import select
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-ATTACH = (  # makes the pseudo-terminal the one whose Ctrl-C sends signals
-    "import fcntl, os, sys, termios\n"
-    "fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
-    "os.execv(sys.argv[1], sys.argv[1:])\n"
-)
-
-
-class Terminal:
-    """The program on a pseudo-terminal."""
-
-    def __init__(self, command: list[str]) -> None:
-        self.fd, theirs = pty.openpty()
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", ATTACH, *command],
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-        )
-        os.close(theirs)
-        self.seen = ""
-
-    def type(self, text: str) -> None:
-        os.write(self.fd, text.encode())
-
-    def wait_for(self, text: str, seconds: float = 40) -> str:
-        """What is shown until `text` appears."""
-        end = time.monotonic() + seconds
-        while text not in self.seen:
-            assert time.monotonic() < end, f"no {text!r} in {self.seen!r}"
-            self._read(0.5)
-        shown, _, self.seen = self.seen.partition(text)
-        return shown
-
-    def wait_for_more(self, size: int) -> None:
-        """Until `size` more characters are shown."""
-        end = time.monotonic() + 40
-        while len(self.seen) < size:
-            assert time.monotonic() < end, self.seen
-            self._read(0.5)
-
-    def _read(self, seconds: float) -> None:
-        if select.select([self.fd], [], [], seconds)[0]:
-            try:
-                self.seen += os.read(self.fd, 65536).decode(errors="replace")
-            except OSError:  # Linux's way to say that the other side is gone
-                time.sleep(0.05)
-
-    def end(self) -> int:
-        deadline = time.monotonic() + 20
-        while self.process.poll() is None and time.monotonic() < deadline:
-            self._read(0.2)
-        return self.process.wait(1)
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        os.close(self.fd)
-
-
-@pytest.fixture
-def terminal():
-    opened = []
-
-    def start(command: list[str]) -> Terminal:
-        opened.append(Terminal(command))
-        return opened[-1]
-
-    yield start
-    for one in opened:
-        one.close()
-
 
 def test_a_chat_remembers_what_was_said(terminal, forge_command, real_model):
     chat = terminal([*forge_command, "run", "-m", str(real_model), "--temp", "0", "-n", "40"])
     chat.wait_for(">>> ")
-    chat.type("What is the capital of France?\n")
+    chat.type("Tell me the capital of France.\n")
     assert "Paris" in chat.wait_for(">>> ")
-    chat.type("What about Germany?\n")
+    chat.type("Tell me the capital of Germany.\n")
     assert "Berlin" in chat.wait_for(">>> ")
     chat.type("/bye\n")
     assert chat.end() == 0
@@ -105,7 +28,7 @@ def test_ctrl_c_stops_the_reply_and_the_chat_goes_on(terminal, forge_command, re
     chat.type("\x03")
     chat.wait_for("stopped")
     chat.wait_for(">>> ")
-    chat.type("What is the capital of France?\n")
+    chat.type("Tell me the capital of France.\n")
     chat.wait_for("Paris")
     chat.type("\x03")
     chat.wait_for(">>> ")

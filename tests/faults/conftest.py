@@ -13,6 +13,7 @@ from forge.sampling import SamplingParams
 from forge.spec import BackendSpec
 from forge.supervisor import Supervisor
 from forge.testing import write_tiny
+from forge.warmup import warm_up
 from forge.worker_options import WorkerOptions
 
 CPU = BackendSpec("cpu", "forge_cpu.backend:CpuBackend", floor=True)
@@ -74,7 +75,11 @@ def ask(
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny(tmp_path_factory.mktemp("model") / "tiny.gguf", context=256)
+    """A tiny model whose kernels are compiled: no budget here is meant for that."""
+    path = write_tiny(tmp_path_factory.mktemp("model") / "tiny.gguf", context=256)
+    for _ in warm_up(CPU, path, WorkerOptions(None)):
+        pass
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -17,13 +17,13 @@ from forge.models import build_graph
 from forge.probe import check
 from forge.testing import write_tiny
 from forge.weights import Weights
-from forge_cpu.backend import CpuBackend
+from forge_cpu.plain import NumpyBackend
 
 Array = np.ndarray[Any, Any]
 TOKENS = np.random.default_rng(0).integers(0, 256, 30).astype(np.int32)
 
 
-class Narrow(CpuBackend):
+class Narrow(NumpyBackend):
     """Computes only ops and weight types that it is told of."""
 
     def __init__(self, types: Mapping[Op, set[str]] | set[str], without: tuple[Op, ...] = ()):
@@ -57,7 +57,7 @@ def kind(file: GGUFFile) -> str:
 
 def test_a_backend_with_every_type_gets_the_graph_as_it_is(file: GGUFFile) -> None:
     graph = build_graph(file)
-    assert convert(graph, CpuBackend(BackendConfig(threads=1))) == (graph, [])
+    assert convert(graph, NumpyBackend(BackendConfig(threads=1))) == (graph, [])
 
 
 @pytest.mark.parametrize("types", [{"f16", "f32"}, {"f32"}])
@@ -79,7 +79,7 @@ def test_weights_of_a_missing_type_are_converted_and_that_is_reported(
 
 
 def test_a_converted_model_answers_as_the_file_does(file: GGUFFile) -> None:
-    exact = logits(loaded(CpuBackend(BackendConfig(threads=1)), build_graph(file), file))
+    exact = logits(loaded(NumpyBackend(BackendConfig(threads=1)), build_graph(file), file))
     for types, tolerance in (({"f32"}, 0.0), ({"f16", "f32"}, 0.05)):
         backend = Narrow(types)
         graph, _ = convert(build_graph(file), backend)

@@ -19,7 +19,7 @@ from forge.models import build_graph
 from forge.probe import BOUND, cases, check
 from forge.testing import write_tiny
 from forge.weights import Weight
-from forge_cpu.backend import CpuBackend
+from forge_cpu.plain import NumpyBackend
 
 Array = np.ndarray[Any, Any]
 USED = [
@@ -45,7 +45,7 @@ def file(request: pytest.FixtureRequest, tmp_path: Path) -> GGUFFile:
     return open_gguf(path)
 
 
-class Lying(CpuBackend):
+class Lying(NumpyBackend):
     """Computes as the CPU does, then changes the answer of some ops."""
 
     def __init__(self, lie: Lie) -> None:
@@ -76,7 +76,7 @@ class LyingExecutable(Executable):
 
 def test_an_honest_backend_passes_far_below_the_bound(file: GGUFFile) -> None:
     beats: list[tuple[int, int, str]] = []
-    backend = CpuBackend(BackendConfig(threads=1))
+    backend = NumpyBackend(BackendConfig(threads=1))
     worst = check(backend, build_graph(file), file, lambda *beat: beats.append(beat))
     assert worst < BOUND / 1e6
     done = [done for done, _, _ in beats]
@@ -121,7 +121,7 @@ def test_a_backend_that_computes_one_op_wrongly_is_found_out(
         check(backend, build_graph(file), file, silent)
 
 
-class Rewriting(CpuBackend):
+class Rewriting(NumpyBackend):
     """Compiles another graph than it was given."""
 
     def __init__(self, change: Callable[[Node], Node], chunk: int = 512) -> None:
@@ -178,12 +178,12 @@ def test_rounding_to_eight_bits_is_no_lie(file: GGUFFile) -> None:
 
 def test_a_stage_is_checked_like_a_whole_model(file: GGUFFile) -> None:
     for stage in build_graph(file).split(1):
-        assert check(CpuBackend(BackendConfig(threads=1)), stage, file, silent) < BOUND / 1e6
+        assert check(NumpyBackend(BackendConfig(threads=1)), stage, file, silent) < BOUND / 1e6
 
 
 def test_a_vocabulary_smaller_than_the_case_is_no_overrun(tmp_path: Path) -> None:
     with open_gguf(write_tiny(tmp_path / "m.gguf", vocabulary=2)) as file:
-        assert check(CpuBackend(BackendConfig(threads=1)), build_graph(file), file, silent) < 1e-9
+        assert check(NumpyBackend(BackendConfig(threads=1)), build_graph(file), file, silent) < 1e-9
 
 
 @pytest.mark.parametrize("architecture", ["gemma2", "qwen2moe", "gpt-oss", "granitemoe", "gpt2"])
@@ -192,7 +192,7 @@ def test_the_known_answers_of_other_families_are_right_and_cover_their_nodes(
 ) -> None:
     with open_gguf(write_tiny(tmp_path / "m.gguf", architecture)) as file:
         graph = build_graph(file)
-        assert check(CpuBackend(BackendConfig(threads=1)), graph, file, silent) < 1e-9
+        assert check(NumpyBackend(BackendConfig(threads=1)), graph, file, silent) < 1e-9
         assert {node.op for node in graph.nodes} == {c.graph.nodes[0].op for c in cases(graph)}
         windows = {n.attrs.get("window", 0) for n in graph.nodes if n.op is Op.ATTENTION}
         checked = [c.graph.nodes[0] for c in cases(graph)]
@@ -252,7 +252,7 @@ def test_ops_that_no_architecture_uses_yet_have_cases_too(tmp_path: Path) -> Non
     inputs["rows"] = TensorSpec((ROWS,), "i32")
     graph = Graph(inputs, weights, state, nodes, ("out",))
     graph.validate()
-    backend = CpuBackend(BackendConfig(threads=1))
+    backend = NumpyBackend(BackendConfig(threads=1))
     with open_gguf(tmp_path / "w.gguf") as file:
         assert check(backend, graph, file, silent) < 1e-9
         for op in (Op.EXPERTS, Op.LAYER_NORM, Op.SOFTCAP, Op.ATTENTION, Op.GELU_MUL):

@@ -14,7 +14,7 @@ from forge.errors import BackendUnsupported, UnsupportedModel
 from forge.gguf import TENSOR_TYPES, GGUFFile, open_gguf
 from forge.graph import TOKENS, Graph, Node, Op, TensorSpec, WeightSpec
 from forge.weights import Weight, Weights
-from forge_cpu.backend import CpuBackend
+from forge_cpu.plain import NumpyBackend
 
 Array = np.ndarray[Any, Any]
 TYPES = [kind.name for kind in TENSOR_TYPES.values()]
@@ -185,7 +185,7 @@ def test_rows_of_one_fused_tensor_serve_as_three_weights(tmp_path: Path) -> None
         tuple(f"x_{n}" for n in parts),
     )
     assert len(graph.distinct_weights()) == 3
-    backend = CpuBackend(BackendConfig(threads=1))
+    backend = NumpyBackend(BackendConfig(threads=1))
     executable = backend.compile(graph, Weights(graph, file), lambda *_: None)
     x = np.random.default_rng(1).standard_normal((3, 32), np.float32)
     nothing = np.zeros(3, np.int32)

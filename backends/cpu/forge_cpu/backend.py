@@ -1,128 +1,106 @@
-"""The CPU as a device: numpy or compiled kernels, on as many threads as asked for."""
+"""The CPU as a device: compiled kernels where code can be compiled and run, else numpy."""
 
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Mapping
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from threadpoolctl import threadpool_limits
-
 from forge.backend import (
-    Backend,
     BackendConfig,
-    BackendUnavailable,
-    Device,
+    Check,
     Executable,
     Graph,
-    Memory,
     Node,
     Progress,
     Value,
     Weight,
-    reference,
 )
-from forge_cpu.cores import default_threads
-from forge_cpu.executable import CpuExecutable
+from forge_cpu.plain import ACTIVATIONS, NumpyBackend
 
 if TYPE_CHECKING:
     from forge_cpu.compiled.compiler import Compiler
 
-_ID = "0"
-"""What --device takes for the one device there is."""
 KERNELS = "FORGE_CPU_KERNELS"
-"""1 asks for compiled kernels."""
-_ACTIVATIONS = 64 << 20
-"""Bytes of one chunk's, about."""
+"""0 asks for numpy."""
+_CHECK = "kernels"
+_INSTALL = "pip install 'forge-llm[cpu]'"
+_MEND = f"{_INSTALL} --force-reinstall"
 
 
-class CpuBackend(Backend):
-    """Always there. In numpy it holds every weight in float32."""
+class CpuBackend(NumpyBackend):
+    """Owns the compiler, if there is one; `checks` say why not."""
 
     def __init__(self, config: BackendConfig) -> None:
         super().__init__(config)
-        if config.device not in (None, _ID):
-            raise BackendUnavailable(
-                f"the CPU backend has no device {config.device!r}: there is only {_ID}"
-            )
-        self.threads = config.threads or default_threads()
-        self._limits = threadpool_limits(self.threads)
-        self._compiler = _compiler(self.threads)
+        self._compiler: Compiler | None = None
+        self._found = self._look()
 
-    @property
-    def device(self) -> Device:
-        """The processor's name and the threads in use."""
-        return Device(f"{_processor()} ({self.threads} threads)", "cpu", _ID)
+    def _look(self) -> Check:
+        """Open the compiler where that is wanted and possible."""
+        if os.environ.get(KERNELS) == "0":
+            return Check(_CHECK, True, f"numpy computes, as {KERNELS}=0 asks")
+        try:
+            if find_spec("numba") is None:  # imported when something is to be compiled
+                return _slow("numba is not installed", _INSTALL)
+            from forge_cpu.compiled.compiler import Compiler  # llvmlite is part of the extra
+
+            self._compiler = Compiler(self.threads)
+        except ModuleNotFoundError as error:
+            return _slow(str(error), _INSTALL)
+        except ImportError as error:
+            return _slow(str(error), _MEND)
+        except OSError as error:  # llvmlite's library does not load, or its code may not run
+            return _slow(str(error), f"allow code that is made while a program runs, or {_MEND}")
+        return Check(_CHECK, True, f"{self._compiler.isa}, kept in {self._compiler.folder}")
+
+    def checks(self) -> list[Check]:
+        """Which kernels compute, or why none do."""
+        return [self._found]
 
     def supports(self, node: Node, specs: Mapping[str, Value]) -> bool:
-        """Every op; every weight type goes through GGML's reference dequantisation."""
-        del specs
-        return node.op in reference.KERNELS
+        """Every op; with kernels, the weight types that they read."""
+        reads = self._compiler is None or self._compiler.reads(node, specs)
+        return reads and super().supports(node, specs)
 
     def compile(
         self, graph: Graph, weights: Mapping[str, Weight], progress: Progress
     ) -> Executable:
         """A program of kernels; numpy where there are none for some node."""
-        if self._compiler and self._compiler.takes(graph):
+        if self._prepared(graph, progress) and self._compiler:
             return self._compiler.compile(graph, weights, progress)
-        return CpuExecutable(graph, weights, progress)
+        return super().compile(graph, weights, progress)
+
+    def warm(self, graph: Graph | None, progress: Progress) -> str:
+        """Have the graph's kernels compiled, or all there are."""
+        if self._prepared(graph, progress) and self._compiler:
+            return str(self._compiler.folder)
+        return ""
+
+    def _prepared(self, graph: Graph | None, progress: Progress) -> bool:
+        """Whether kernels compute the graph; one that cannot be compiled is the end of them all."""
+        if self._compiler is None or not (graph is None or self._compiler.takes(graph)):
+            return False
+        why = self._compiler.prepare(graph, progress)
+        if why:
+            self._compiler.close()
+            self._compiler, self._found = None, _slow(why, _MEND)
+        return not why
 
     def required(self, graph: Graph) -> int:
         """Weights and state as they are kept, and one chunk's activations."""
         if self._compiler and self._compiler.takes(graph):
-            return self._compiler.required(graph) + _ACTIVATIONS
-        weights = sum(w.elements for w in graph.distinct_weights())
-        return 4 * (weights + sum(s.elements for s in graph.state.values())) + _ACTIVATIONS
-
-    def memory(self) -> Memory:
-        """What the kernel says is there, and what it would give."""
-        pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        return Memory(pages, _available() or pages)
+            return self._compiler.required(graph) + ACTIVATIONS
+        return super().required(graph)
 
     def close(self) -> None:
         """End the crew, and give numpy its threads back."""
         if self._compiler:
             self._compiler.close()
-        self._limits.unregister()
+        super().close()
 
 
-def _compiler(threads: int) -> Compiler | None:
-    """Kernels, for those who ask for them and have the extra `cpu`."""
-    if os.environ.get(KERNELS) != "1" or find_spec("numba") is None:
-        return None
-    from forge_cpu.compiled.compiler import Compiler  # llvmlite is part of the extra
-
-    return Compiler(threads)
-
-
-def _processor() -> str:
-    try:
-        with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def _available() -> int | None:
-    """MemAvailable in bytes (proc(5)), within the cgroup's limit; None where neither is told."""
-    found: list[int] = []
-    try:
-        with Path("/proc/meminfo").open(encoding="ascii") as lines:
-            found += [int(x.split()[1]) << 10 for x in lines if x.startswith("MemAvailable:")]
-    except (OSError, ValueError):
-        pass
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit = (group / "memory.max").read_text(encoding="ascii").strip()
-        if limit != "max":
-            used = int((group / "memory.current").read_text(encoding="ascii"))
-            found.append(max(0, int(limit) - used))
-    except (OSError, ValueError):
-        pass
-    return min(found, default=None)
+def _slow(why: str, advice: str) -> Check:
+    why = why.strip().partition("\n")[0]
+    return Check(_CHECK, False, f"numpy computes, many times slower: {why}", advice)

@@ -1,7 +1,8 @@
 """Machine code of the kernels on disk, so that it is compiled once.
 
 An entry is an object file. Its folder is named by all that the code depends on, so an entry is
-never out of date: another version of anything has another folder.
+never out of date: another version of anything has another folder. FORGE_CPU_CACHE says where those
+folders are, if not in the user's cache.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from platformdirs import user_cache_path
 
 from forge_cpu.isa import Isa, host_features
 
-_SOURCES = Path(__file__).parent
+VARIABLE = "FORGE_CPU_CACHE"
+_PACKAGE = Path(__file__).parent
+_BESIDE = ("formats.py", "isa.py", "kv.py")
+"""What kernels import from beside them: sizes and layouts that become part of the code."""
 
 
 class CodeCache:
@@ -54,8 +58,19 @@ class CodeCache:
 
 
 def default_cache(isa: Isa) -> CodeCache:
-    """In the user's cache folder."""
-    return CodeCache(user_cache_path("forge") / "cpu-kernels" / _key(isa))
+    """In the user's cache folder, or where FORGE_CPU_CACHE says."""
+    return CodeCache(caches() / _key(isa))
+
+
+def caches() -> Path:
+    """The folder of all caches of code."""
+    chosen = os.environ.get(VARIABLE)
+    return Path(chosen) if chosen else user_cache_path("forge") / "cpu-kernels"
+
+
+def sources() -> list[Path]:
+    """The files that the machine code is made from."""
+    return sorted([*(_PACKAGE / "kernels").rglob("*.py"), *(_PACKAGE / name for name in _BESIDE)])
 
 
 def _key(isa: Isa) -> str:
@@ -65,7 +80,7 @@ def _key(isa: Isa) -> str:
     parts = [isa, version("numba"), version("llvmlite"), sys.version, binding.get_host_cpu_name()]
     parts += [name for name, present in sorted(host_features().items()) if present]
     known = hashlib.sha256("\0".join(parts).encode())
-    for source in sorted(_SOURCES.rglob("*.py")):  # the kernels import numbers from beside them
-        known.update(f"\0{source.relative_to(_SOURCES)}\0".encode())
+    for source in sources():
+        known.update(f"\0{source.relative_to(_PACKAGE)}\0".encode())
         known.update(source.read_bytes())
     return known.hexdigest()[:32]

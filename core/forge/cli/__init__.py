@@ -15,6 +15,7 @@ from forge.paths import leave_current_folder
 VERBS = (
     "run",
     "backends",
+    "warmup",
     "pull",
     "models",
     "tokenize",

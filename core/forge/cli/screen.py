@@ -62,6 +62,8 @@ class Screen:
                 self.status("")
                 for note in event.notes:
                     self.note(note)
+            case Loading(phase="compile") if event.total:
+                self.status(f"{event.backend}: compiling kernels, {event.done} of {event.total}")
             case Loading():
                 part = f" {event.done} of {event.total}" if event.total else ""
                 self.status(f"{event.backend}: {event.phase}{part}")

@@ -156,6 +156,10 @@ class FaultyBackend(Backend):
         self._script.reach("compile")
         return FaultyExecutable(inner, self._script, known=False)
 
+    def warm(self, graph: Graph | None, progress: Progress) -> str:
+        """As the wrapped backend does."""
+        return self._inner.warm(graph, progress)
+
     def required(self, graph: Graph) -> int:
         """As the wrapped backend needs."""
         return self._inner.required(graph)

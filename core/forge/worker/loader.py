@@ -13,13 +13,14 @@ from forge.backend import (
     BackendUnavailable,
     BackendUnsupported,
     Graph,
+    Progress,
 )
 from forge.conversion import convert
 from forge.errors import ModelError
 from forge.gguf import GGUFFile
 from forge.messages import Load, Open
 from forge.models import Hyperparameters, build_graph, context_length
-from forge.probe import check
+from forge.probe import cases, check
 from forge.weights import Weights
 from forge.worker.model import LoadedModel
 
@@ -65,7 +66,16 @@ def load_model(backend: Backend, file: GGUFFile, request: Load, beat: Beat) -> L
     check(
         backend, graph, file, lambda done, total, what: beat("check", done, total, what), progress
     )
+    notes += [f"{found.name}: {found.detail}" for found in backend.checks() if not found.ok]
     return LoadedModel(executable, context, notes)
+
+
+def warm_up(backend: Backend, file: GGUFFile, kv_type: str | None, progress: Progress) -> str:
+    """What `load_model` compiles, known answers included; the folder where it is kept."""
+    graph, _ = _graph(backend, file, context_length(Hyperparameters(file), None), kv_type)
+    folders = [backend.warm(graph, progress)]
+    folders += [backend.warm(case.graph, progress) for case in cases(graph)]
+    return folders[0]
 
 
 def _graph_that_fits(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import cast, get_args
 
@@ -30,10 +30,12 @@ from forge.messages import (
     Request,
     Started,
     Tokens,
+    Warm,
+    Warmed,
 )
 from forge.sampling import SamplingParams
 from forge.worker.link import HostGone, Link
-from forge.worker.loader import load_model, open_backend
+from forge.worker.loader import load_model, open_backend, warm_up
 from forge.worker.model import LoadedModel, WatchedSampler
 
 _LONGEST = 4000
@@ -75,6 +77,8 @@ class Service:
                 self._link.send(Opened(request.id, device.name, device.kind, checks, devices))
             case Load():
                 self._load(request)
+            case Warm():
+                self._warm(request)
             case Generate():
                 self._generate(request)
             case Evaluate():
@@ -90,15 +94,33 @@ class Service:
             self._model.forget()  # a failed run may have left half a layer behind
 
     def _load(self, request: Load) -> None:
-        if self._backend is None:
-            raise errors.BackendError("load before open")
-
-        def beat(phase: str, done: int, total: int, detail: str) -> None:
-            self._link.send(Beat(request.id, _known(phase), done, total, _text(detail)))
-
+        backend = self._opened()
         self._file = open_gguf(os.fsdecode(request.model))
-        model = self._model = load_model(self._backend, self._file, request, beat)
+        model = load_model(backend, self._file, request, self._beats(request.id))
+        self._model = model
         self._link.send(Loaded(request.id, model.context, model.vocabulary, model.notes))
+
+    def _warm(self, request: Warm) -> None:
+        backend, beat = self._opened(), self._beats(request.id)
+        if request.model is None:
+            folder = backend.warm(None, beat)
+        else:
+            with open_gguf(os.fsdecode(request.model)) as file:
+                folder = warm_up(backend, file, request.kv_type, beat)
+        self._link.send(Warmed(request.id, _text(folder)))
+
+    def _opened(self) -> Backend:
+        if self._backend is None:
+            raise errors.BackendError("no backend is open")
+        return self._backend
+
+    def _beats(self, number: int) -> Callable[..., None]:
+        """Passes on what is finished of a request."""
+
+        def beat(phase: str, done: int, total: int, detail: str = "") -> None:
+            self._link.send(Beat(number, _known(phase), done, total, _text(detail)))
+
+        return beat
 
     def _ready(self, tokens: list[int], *, reply: int) -> LoadedModel:
         if self._model is None:

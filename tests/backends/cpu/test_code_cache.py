@@ -11,7 +11,7 @@ from forge.backend import BackendUnavailable
 from forge_cpu.cache import CodeCache
 from forge_cpu.cores import default_threads
 from forge_cpu.isa import Isa, current, host_features
-from forge_cpu.library import Library
+from forge_cpu.library import CannotCompile, Library
 
 
 def test_code_is_compiled_once_and_then_read(folder: Path) -> None:
@@ -21,7 +21,15 @@ def test_code_is_compiled_once_and_then_read(folder: Path) -> None:
         ["trial.total", "trial.fill", "trial.total"],
         lambda phase, done, total, detail="": seen.append((phase, done, total, detail)),
     )
-    assert seen == [("compile", 1, 2, "trial.fill"), ("compile", 2, 2, "trial.total")]
+    assert seen == [
+        ("compile", 0, 2, ""),
+        ("compile", 1, 2, "trial.fill"),
+        ("compile", 2, 2, "trial.total"),
+    ]
+    Library(Isa.GENERIC, CodeCache(folder)).prepare(
+        ["trial.total"], lambda *beat: seen.append(beat)
+    )
+    assert len(seen) == 3
     assert sorted(path.name for path in folder.iterdir()) == ["trial.fill.o", "trial.total.o"]
     assert folder.stat().st_mode & 0o77 == 0
 
@@ -63,7 +71,7 @@ def test_a_file_in_place_of_the_folder_is_no_error(tmp_path: Path) -> None:
 
 
 def test_what_is_no_kernel_is_named(folder: Path) -> None:
-    with pytest.raises(TypeError, match=r"pointers\.f32 is .*, not a kernel"):
+    with pytest.raises(CannotCompile, match=r"pointers\.f32 is .*, not a kernel"):
         Library(Isa.GENERIC, CodeCache(folder)).address("pointers.f32")
 
 

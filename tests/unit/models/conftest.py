@@ -25,8 +25,8 @@ from forge.graph import Graph, Node, Op
 from forge.models import build_graph
 from forge.testing import write_tiny
 from forge.weights import Weight, Weights
-from forge_cpu.backend import CpuBackend
 from forge_cpu.executable import CpuExecutable
+from forge_cpu.plain import NumpyBackend
 
 Array = np.ndarray[Any, Any]
 HERE = Path(__file__).parent
@@ -66,7 +66,7 @@ def compiled(
         weights = {name: swap(name, weight) for name, weight in weights.items()}
     if like_ggml:
         return LikeGGML(graph, weights, lambda *_: None)
-    return CpuBackend(BackendConfig(threads=1)).compile(graph, weights, lambda *_: None)
+    return NumpyBackend(BackendConfig(threads=1)).compile(graph, weights, lambda *_: None)
 
 
 def run(

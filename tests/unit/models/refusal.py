@@ -15,7 +15,7 @@ from forge.errors import ForgeError, ModelError
 from forge.gguf import open_gguf
 from forge.models import build_graph
 from forge.weights import Weights
-from forge_cpu.backend import CpuBackend
+from forge_cpu.plain import NumpyBackend
 
 Edit = Callable[..., Path]
 KIND = gguf.GGUFValueType
@@ -25,7 +25,7 @@ def opened(path: Path) -> None:
     """The model compiles."""
     with open_gguf(path) as file:
         graph = build_graph(file)
-        CpuBackend(BackendConfig(threads=1)).compile(graph, Weights(graph, file), lambda *_: None)
+        NumpyBackend(BackendConfig(threads=1)).compile(graph, Weights(graph, file), lambda *_: None)
 
 
 def refused(path: Path, *words: str, kind: type[ForgeError] = ModelError) -> None:

@@ -21,7 +21,7 @@ from forge.models import build_graph
 from forge.sampling import Sampler, SamplingParams
 from forge.weights import Weights
 from forge.worker.model import LoadedModel
-from forge_cpu.backend import CpuBackend
+from forge_cpu.plain import NumpyBackend
 
 Array = np.ndarray[Any, Any]
 HERE = Path(__file__).parent
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.timeout(240)  # half a gigabyte of float32, on two core
 def model(real_model: Path) -> LoadedModel:
     file = open_gguf(real_model)
     graph = build_graph(file, context=1024)
-    executable = CpuBackend(BackendConfig()).compile(graph, Weights(graph, file), lambda *_: None)
+    executable = NumpyBackend(BackendConfig()).compile(graph, Weights(graph, file), lambda *_: None)
     return LoadedModel(executable, 1024, [])
 
 

@@ -17,7 +17,7 @@ from forge.sampling import Sampler, SamplingParams
 from forge.testing import write_tiny
 from forge.weights import Weights
 from forge.worker.model import LoadedModel
-from forge_cpu.backend import CpuBackend
+from forge_cpu.plain import NumpyBackend
 
 Array = np.ndarray[Any, Any]
 Load = Callable[..., Executable]
@@ -147,7 +147,7 @@ def test_a_context_can_be_filled_to_its_last_token(
 def test_stages_chained_equal_the_whole_at_every_layer(tiny: Path, evaluate: Evaluate) -> None:
     with open_gguf(tiny) as file:
         graph = build_graph(file)
-        backend = CpuBackend(BackendConfig(threads=1))
+        backend = NumpyBackend(BackendConfig(threads=1))
 
         def made(part: Any) -> Executable:
             return backend.compile(part, Weights(part, file), lambda *_: None)

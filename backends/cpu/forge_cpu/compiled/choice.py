@@ -20,6 +20,14 @@ def computes(node: Node, specs: Mapping[str, Value]) -> bool:
         return False
     if node.op is Op.EMBED and node.inputs[0] not in ("tokens", "positions"):
         return False
+    return reads(node, specs)
+
+
+def reads(node: Node, specs: Mapping[str, Value]) -> bool:
+    """Whether the node's matrices are of types that kernels read, be there one for the op or not.
+
+    Weights of other types are converted before they are loaded.
+    """
     added = node.inputs[BIASES] if node.op is Op.EXPERTS else ()
     given = [specs[name] for name in node.inputs if name not in added]
     weights = [spec for spec in given if isinstance(spec, WeightSpec)]

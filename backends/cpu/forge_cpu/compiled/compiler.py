@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
-from forge.backend import Executable, Graph, Progress, Weight
-from forge_cpu.compiled.choice import all_computed
-from forge_cpu.compiled.executable import CompiledExecutable
+from forge.backend import Executable, Graph, Node, Progress, Value, Weight
+from forge_cpu.compiled.choice import all_computed, reads
+from forge_cpu.compiled.executable import CompiledExecutable, kernels
 from forge_cpu.compiled.packed import packed_bytes
 from forge_cpu.crew import Crew
-from forge_cpu.library import Library
+from forge_cpu.isa import Isa
+from forge_cpu.library import CannotCompile, Library, every
+
+_CREW = ("crew.run", "crew.work")
+"""What the crew's own threads are in."""
 
 
 class Compiler:
@@ -20,14 +25,40 @@ class Compiler:
         self._library = Library()
         self._crew: Crew | None = None
 
+    @property
+    def isa(self) -> Isa:
+        """What the kernels are written in."""
+        return self._library.isa
+
+    @property
+    def folder(self) -> Path:
+        """Where their code is kept."""
+        return self._library.folder
+
+    def reads(self, node: Node, specs: Mapping[str, Value]) -> bool:
+        """Whether the node's weights are of types that kernels read."""
+        return reads(node, specs)
+
     def takes(self, graph: Graph) -> bool:
         """Whether there is a kernel for every node."""
         return all_computed(graph)
 
+    def prepare(self, graph: Graph | None, progress: Progress) -> str:
+        """Have the code of all kernels that the graph takes, or of all there are.
+
+        Where there is no compiler, or it takes none of them: why; else nothing.
+        """
+        try:
+            names = kernels(graph, self._library, self._threads) if graph else every()
+            self._library.prepare({*names, *_CREW}, progress)
+        except CannotCompile as error:
+            return str(error)
+        return ""
+
     def compile(
         self, graph: Graph, weights: Mapping[str, Weight], progress: Progress
     ) -> Executable:
-        """The graph as a program."""
+        """The graph, which is prepared, as a program."""
         if self._crew is None:
             self._crew = Crew(self._library, self._threads)
         return CompiledExecutable(graph, weights, progress, self._library, self._crew)

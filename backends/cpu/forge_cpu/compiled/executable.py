@@ -43,7 +43,6 @@ class CompiledExecutable(Executable):
         self.chunk = chunk = _chunk(graph)
         self._crew = crew
         self._open = True
-        library.prepare(_kernels(graph, library, crew), progress)
         packed = load(graph, weights, library, crew, progress)
         self._shared = Shared(graph, packed, crew.size, chunk)
         self._memories = _memories(self._shared, chunk)
@@ -88,9 +87,9 @@ def _memories(shared: Shared, chunk: int) -> dict[bool, Memory]:
     return {False: Memory(shared, chunk), True: Memory(shared, 1, own_values(shared))}
 
 
-def _kernels(graph: Graph, library: Library, crew: Crew) -> set[str]:
+def kernels(graph: Graph, library: Library, threads: int) -> set[str]:
     """The names of all that the graph takes, by writing its programs over no weights."""
-    shared = Shared(graph, placeholders(graph), crew.size, 1)
+    shared = Shared(graph, placeholders(graph), threads, 1)
     return packers(graph) | {
         name
         for single, memory in _memories(shared, 1).items()

@@ -47,6 +47,7 @@ def load(
     plain = numbers(graph)
     matrices = {(w.spec.tensor, w.spec.rows): w.spec for n, w in weights.items() if n not in plain}
     arena = Arena(sum(arena_bytes(packed_bytes(spec)) for spec in matrices.values()))
+    progress("load", 0, len(weights))
     for number, (name, weight) in enumerate(weights.items(), 1):
         part = weight.spec.tensor, weight.spec.rows, name in plain
         if part not in done:

@@ -23,7 +23,7 @@ from forge_cpu.crew import Crew
 from forge_cpu.kv import Attention, KvCache, KvLayout
 from forge_cpu.library import Library
 from forge_cpu.program import Program
-from forge_cpu.steps import Frame, add_attention
+from forge_cpu.steps import AttentionStep, Frame
 
 _SHAPES = ("9/3x64", "32/8x64")
 """Query heads / key heads x size: SmolLM2-135M and a llama of 1e9 weights."""
@@ -75,9 +75,11 @@ class Node:
         self.programs = {single: Program(library) for single in (True, False)}
         for single, program in self.programs.items():
             scale = shape.size**-0.5
-            add_attention(
-                program, self.frame, node, cache, work, q, k, v, out, scale=scale, single=single
+            step = AttentionStep(
+                self.frame, node, cache, work, q, k, v, out, scale=scale, single=single
             )
+            step.add_tiles(program)
+            step.add_join(program)
         cache.keys[:] = cache.values[:] = _BYTE
         self.bytes = capacity * shape.kv_heads * (layout.group_bytes // 16 + layout.row_bytes)
 

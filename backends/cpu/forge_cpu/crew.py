@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+from collections.abc import Callable
 
 import numpy as np
 
@@ -14,8 +15,8 @@ from forge_cpu.program import Program
 
 _WORDS_PER_LINE = 8
 # Indices of the words in the shared block; forge_cpu.kernels.crew has their offsets.
-_GENERATION, _ARRIVED, _PHASE, _STEPS, _COUNT, _STOP, _SEMAPHORES = range(
-    0, 7 * _WORDS_PER_LINE, _WORDS_PER_LINE
+_GENERATION, _ARRIVED, _PHASE, _STEPS, _COUNT, _STOP, _TIMES, _SEMAPHORES = range(
+    0, 8 * _WORDS_PER_LINE, _WORDS_PER_LINE
 )
 _ENTRY = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 _JOIN_SECONDS = 10.0
@@ -25,6 +26,7 @@ class Crew:
     """Owns its threads: the caller is one of them, so of one there is none to start."""
 
     def __init__(self, library: Library, threads: int | None = None) -> None:
+        self._library = library
         self._run = _ENTRY(library.address("crew.run"))
         self._work = _ENTRY(library.address("crew.work"))
         self._c = ctypes.CDLL(None)
@@ -36,12 +38,27 @@ class Crew:
 
     def run(self, program: Program) -> None:
         """Every step of the program, on all threads; returns when the last one is done."""
+        self._walk(self._run, program)
+
+    def profile(self, program: Program) -> Array:
+        """Run it; the clock as int64 [steps, 3]: a step begins, its first thread is done, all are.
+
+        In units of the processor's own; for finding out where time goes.
+        """
+        times = np.zeros((len(program.table), 3), np.int64)
+        self._shared[_TIMES] = times.ctypes.data
+        self._walk(_ENTRY(self._library.address("crew.run_timed")), program)
+        return times
+
+    def _walk(self, entry: Callable[[int, int, int], None], program: Program) -> None:
         table = program.table
         with self._lock:
             if not self.size:
                 raise RuntimeError("the crew is closed")
+            if program.threads not in (None, self.size):
+                raise ValueError(f"a program for {program.threads} threads, run by {self.size}")
             self._shared[_STEPS], self._shared[_COUNT] = table.ctypes.data, len(table)
-            self._run(self._shared.ctypes.data, 0, self.size)
+            entry(self._shared.ctypes.data, 0, self.size)
 
     def resize(self, threads: int) -> None:
         """Run the next programs on another number of threads."""

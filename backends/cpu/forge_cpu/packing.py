@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from forge.backend import Array
+from forge_cpu.arena import Arena
 from forge_cpu.crew import Crew
 from forge_cpu.formats import BLOCK, FORMATS, LINE
 from forge_cpu.library import Library
@@ -50,14 +51,27 @@ class Packed:
         return f"embed.{self.kind}"
 
 
-def pack(kind: str, raw: Array, columns: int, crew: Crew, library: Library) -> Packed:
-    """Repack a file's rows, uint8 [rows, bytes] or [experts, rows, bytes]; DENSE stay as is."""
+def pack(
+    kind: str,
+    raw: Array,
+    columns: int,
+    crew: Crew,
+    library: Library,
+    arena: Arena | None = None,
+) -> Packed:
+    """Repack a file's rows, uint8 [rows, bytes] or [experts, rows, bytes]; DENSE stay as they are.
+
+    They go to the arena if there is one, else to memory of their own.
+    """
     rows, row_bytes = raw.shape[-2:]
     matrices = raw.reshape(-1, rows, row_bytes)
     if kind in DENSE:
-        return Packed(kind, rows, columns, np.ascontiguousarray(raw), len(matrices))
+        data = arena.take(raw.nbytes) if arena else np.empty(raw.nbytes, np.uint8)
+        data[:] = np.ascontiguousarray(raw).reshape(-1).view(np.uint8)
+        return Packed(kind, rows, columns, data, len(matrices))
     each = FORMATS[kind].packed_bytes(rows, columns)
-    data = aligned_bytes(each * len(matrices))
+    size = each * len(matrices)
+    data = arena.take(size) if arena else aligned_bytes(size)
     program = Program(library)
     for number, matrix in enumerate(matrices):
         given = np.ascontiguousarray(matrix)

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
 from forge.backend import Array
 from forge_cpu.kv import Attention, KvCache
-from forge_cpu.program import Argument, Program
+from forge_cpu.program import Argument, PerThread, Program
 
+Tensor: TypeAlias = Array | PerThread
 GATINGS = ("softmax", "sigmoid", "softmax_selected")
 """By the number that the kernel takes."""
 
@@ -22,24 +24,24 @@ GATINGS = ("softmax", "sigmoid", "softmax_selected")
 class Frame:
     """What changes from run to run: how many tokens (int64 [1]), positions and slots (i32)."""
 
-    tokens: Array
-    positions: Array
-    slots: Array
+    tokens: Tensor
+    positions: Tensor
+    slots: Tensor
 
 
 def add_norm(
     program: Program,
-    tokens: Array,
-    x: Array,
-    out: Array,
+    tokens: Tensor,
+    x: Tensor,
+    out: Tensor,
     *,
     epsilon: float,
     size: int | None = None,
     centred: bool = False,
-    weight: Array | None = None,
-    bias: Array | None = None,
-    residual: Array | None = None,
-    total: Array | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    residual: Tensor | None = None,
+    total: Tensor | None = None,
 ) -> None:
     """rms_norm, or layer_norm where `centred`, of runs of `size` columns.
 
@@ -57,10 +59,10 @@ def add_norm(
 def add_elementwise(
     program: Program,
     kernel: str,
-    tokens: Array,
-    out: Array,
-    a: Array,
-    b: Array | None = None,
+    tokens: Tensor,
+    out: Tensor,
+    a: Tensor,
+    b: Tensor | None = None,
     number: float = 0.0,
 ) -> None:
     """A kernel of `elementwise` or `gates`; b may be a row [n] for all tokens."""
@@ -68,7 +70,7 @@ def add_elementwise(
 
 
 def add_angles(
-    program: Program, frame: Frame, frequencies: Sequence[float], magnitude: float, table: Array
+    program: Program, frame: Frame, frequencies: Sequence[float], magnitude: float, table: Tensor
 ) -> None:
     """Fill table float32 [T, 2, pairs] with cosines and sines, once for all heads and layers."""
     program.add(
@@ -83,51 +85,62 @@ def add_angles(
 
 
 def add_rope(
-    program: Program, tokens: Array, table: Array, style: str, heads: int, x: Array, out: Array
+    program: Program, tokens: Tensor, table: Tensor, style: str, heads: int, x: Tensor, out: Tensor
 ) -> None:
     """Rotate the heads in x, in place or to out; style is norm or neox."""
     size, pairs = x.shape[1] // heads, table.shape[2]
     program.add(f"rope.rotate_{style}", tokens, heads, size, pairs, table, *_rows(x), *_rows(out))
 
 
-def add_attention(
-    program: Program,
-    frame: Frame,
-    node: Attention,
-    cache: KvCache,
-    work: tuple[Array, Array],
-    q: Array,
-    k: Array,
-    v: Array,
-    out: Array,
-    *,
-    scale: float,
-    causal: bool = True,
-    window: int = 0,
-    softcap: float = 0.0,
-    sinks: Array | None = None,
-    single: bool = False,
-) -> None:
-    """Append k and v to the cache and attend; `single` makes steps for runs of one token only.
+@dataclass(frozen=True, slots=True)
+class AttentionStep:
+    """An attention node in a program. `work` is node.scratch(threads) and node.partials(), which
+    nodes of one shape may share."""
 
-    `work` is node.scratch(threads) and node.partials(); nodes of one shape may share it.
-    """
-    layout, (scratch, partials) = node.layout, work
-    arguments: tuple[Argument, ...] = (
-        *(frame.tokens, frame.positions, frame.slots),
-        *(*_rows(q), *_rows(k), *_rows(v), *_rows(out)),
-        *(cache.keys, cache.values, layout.padded),
-        *(node.heads, layout.heads, layout.key_size, layout.value_size),
-        *(float(scale), int(causal), window, float(softcap), _or_none(sinks)),
-        *(scratch, scratch.shape[1], partials, partials.shape[2], int(single)),
-    )
-    kind = layout.kind
-    long = [f"append_{kind}", f"many_{kind}"]
-    for name in (*([] if single else long), f"few_{kind}", "join"):
-        program.add(f"attention.{name}", *arguments)
+    frame: Frame
+    node: Attention
+    cache: KvCache
+    work: tuple[Array, Array]
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    out: Tensor
+    scale: float
+    causal: bool = True
+    window: int = 0
+    softcap: float = 0.0
+    sinks: Array | None = None
+    single: bool = False
+    """For runs of one token only."""
+
+    def add_tiles(self, program: Program) -> None:
+        """Append k and v to the cache, and attend; what short runs find in each tile is to join."""
+        kind = self.node.layout.kind
+        long = [f"append_{kind}", f"many_{kind}"]
+        for name in (*([] if self.single else long), f"few_{kind}"):
+            program.add(f"attention.{name}", *self._arguments(self.work[0]))
+
+    def add_join(self, program: Program) -> None:
+        """Merge the tiles of short runs."""
+        scratch: Tensor = self.work[0]
+        if isinstance(self.out, PerThread):
+            scratch = PerThread(tuple(self.work[0]))
+        program.add("attention.join", *self._arguments(scratch))
+
+    def _arguments(self, scratch: Tensor) -> tuple[Argument, ...]:
+        layout, partials = self.node.layout, self.work[1]
+        return (
+            *(self.frame.tokens, self.frame.positions, self.frame.slots),
+            *(*_rows(self.q), *_rows(self.k), *_rows(self.v), *_rows(self.out)),
+            *(self.cache.keys, self.cache.values, layout.padded),
+            *(self.node.heads, layout.heads, layout.key_size, layout.value_size),
+            *(float(self.scale), int(self.causal), self.window, float(self.softcap)),
+            *(_or_none(self.sinks), scratch, self.work[0].shape[1]),
+            *(partials, partials.shape[2], int(self.single)),
+        )
 
 
-def add_select_rows(program: Program, count: Array, rows: Array, x: Array, out: Array) -> None:
+def add_select_rows(program: Program, count: Tensor, rows: Tensor, x: Tensor, out: Tensor) -> None:
     """out[i] = x[rows[i]] for count [1] rows, i32."""
     program.add("rows.select_rows", count, rows, out.shape[1], *_rows(x), *_rows(out))
 
@@ -156,8 +169,8 @@ class Choices:
 
 def add_route(
     program: Program,
-    tokens: Array,
-    scores: Array,
+    tokens: Tensor,
+    scores: Tensor,
     choices: Choices,
     *,
     gating: str = "softmax",
@@ -174,7 +187,7 @@ def add_route(
 
 
 def add_gather(
-    program: Program, tokens: Array, choices: Choices, x: Array, gathered: Array
+    program: Program, tokens: Tensor, choices: Choices, x: Tensor, gathered: Tensor
 ) -> None:
     """Copy each token's row to its experts' rows."""
     program.add(
@@ -183,7 +196,9 @@ def add_gather(
     )
 
 
-def add_combine(program: Program, tokens: Array, choices: Choices, made: Array, out: Array) -> None:
+def add_combine(
+    program: Program, tokens: Tensor, choices: Choices, made: Tensor, out: Tensor
+) -> None:
     """Add up what the experts made of each token, by weight."""
     c = choices
     program.add(
@@ -192,15 +207,17 @@ def add_combine(program: Program, tokens: Array, choices: Choices, made: Array, 
     )
 
 
-def _rows(array: Array | None) -> tuple[Argument, int]:
+def _rows(array: Tensor | None) -> tuple[Argument, int]:
     """Address and stride; a vector is one row for all tokens, with a stride of 0."""
     if array is None:
         return 0, 0
     if array.ndim == 1:
         return array, 0
-    address: Argument = array if array.flags.c_contiguous else array.ctypes.data
+    address: Argument = array
+    if not isinstance(array, PerThread) and not array.flags.c_contiguous:
+        address = array.ctypes.data
     return address, array.strides[0] // 4
 
 
-def _or_none(array: Array | None) -> Argument:
+def _or_none(array: Tensor | None) -> Argument:
     return 0 if array is None else array

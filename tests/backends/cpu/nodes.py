@@ -14,9 +14,9 @@ from forge_cpu.kv import Attention, KvCache, KvLayout
 from forge_cpu.library import Library
 from forge_cpu.program import Program
 from forge_cpu.steps import (
+    AttentionStep,
     Frame,
     add_angles,
-    add_attention,
     add_elementwise,
     add_norm,
     add_rope,
@@ -137,17 +137,11 @@ class NodeRun:
             self.work = node.scratch(self.crew.size), node.partials()
             self.work[0][:] = np.nan
         q, k, v = (self._operand(i) for i in range(3))
-        add_attention(
-            program,
-            self.frame,
-            node,
-            self.state,
-            self.work,
-            q,
-            k,
-            v,
-            self.out,
+        step = AttentionStep(
+            *(self.frame, node, self.state, self.work, q, k, v, self.out),
             sinks=self._operand(7),
             single=single,
             **attrs,
         )
+        step.add_tiles(program)
+        step.add_join(program)

@@ -8,7 +8,7 @@ import pytest
 
 from forge_cpu.crew import Crew
 from forge_cpu.library import Library
-from forge_cpu.program import Program
+from forge_cpu.program import PerThread, Program
 
 N = 100
 
@@ -49,6 +49,42 @@ def test_a_changed_argument_is_seen_by_the_next_run(library: Library) -> None:
     finally:
         crew.close()
     assert trial.out[0] == 6 * N
+
+
+def test_each_thread_may_do_all_of_a_step_on_arrays_of_its_own(library: Library) -> None:
+    own = PerThread(tuple(np.zeros(N, np.float32) for _ in range(3)))
+    sums = PerThread(tuple(np.zeros(1, np.float32) for _ in range(3)))
+    program, crew = Program(library), Crew(library, 3)
+    program.add("trial.fill", own, N, 2.0, wait=False, alone=True)
+    program.add("trial.total", sums, own, N, alone=True)
+    try:
+        crew.run(program)
+    finally:
+        crew.close()
+    assert [each[0] for each in sums.each] == [2 * N] * 3
+
+
+def test_a_program_with_arrays_for_three_threads_is_refused_by_two(library: Library) -> None:
+    program, crew = Program(library), Crew(library, 2)
+    program.add("trial.fill", PerThread((np.zeros(N, np.float32),) * 3), N, 2.0)
+    try:
+        with pytest.raises(ValueError, match="for 3 threads, run by 2"):
+            crew.run(program)
+    finally:
+        crew.close()
+    with pytest.raises(ValueError, match="arrays for \\[2, 3\\] threads"):
+        program.add("trial.fill", PerThread((np.zeros(N, np.float32),) * 2), N, 2.0)
+
+
+def test_a_profile_has_the_clock_of_each_step(library: Library) -> None:
+    trial, crew = Trial(library), Crew(library, 2)
+    try:
+        times = crew.profile(trial.program)
+    finally:
+        crew.close()
+    assert trial.out[0] == 3 * N
+    assert times.shape == (4, 3)
+    assert (np.diff(times.reshape(-1)) >= 0).all()
 
 
 def test_a_crew_grows_and_shrinks_between_runs(library: Library) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from forge.backend import Array
 from forge_cpu.compiled.fusion import Step
 from forge_cpu.kv import lazy_bytes
@@ -14,9 +12,9 @@ _LINE = 64
 
 
 def buffers(
-    steps: Sequence[Step], shapes: Mapping[str, tuple[int, int]], outputs: Sequence[str]
+    steps: Sequence[Step], sizes: Mapping[str, int], outputs: Sequence[str]
 ) -> dict[str, Array]:
-    """Float32 arrays for every value that a step makes, [tokens at most, width].
+    """Memory for each value in `sizes`, that a step makes; sizes are bytes.
 
     A buffer is free again after the step that last reads its value; never within that step, as its
     threads may be at different places. Outputs have memory of their own.
@@ -28,18 +26,16 @@ def buffers(
     found: dict[str, Array] = {}
     free: list[Array] = []
     for index, step in enumerate(steps):
-        size = 4 * int(np.prod(shapes[step.out]))
-        fitting = [memory for memory in free if len(memory) >= size]
-        if step.out in outputs or not fitting:
-            memory = lazy_bytes(-(-size // _LINE) * _LINE)
-        else:
-            memory = min(fitting, key=len)
-            free = [other for other in free if other is not memory]
-        found[step.out] = memory
+        if step.out in sizes:
+            size = sizes[step.out]
+            fitting = [memory for memory in free if len(memory) >= size]
+            if step.out in outputs or not fitting:
+                memory = lazy_bytes(-(-size // _LINE) * _LINE)
+            else:
+                memory = min(fitting, key=len)
+                free = [other for other in free if other is not memory]
+            found[step.out] = memory
         for name in {step.out, *step.operands}:
             if last[name] == index and name in found and name not in outputs:
                 free.append(found[name])
-    return {
-        name: memory[: 4 * int(np.prod(shapes[name]))].view(np.float32).reshape(shapes[name])
-        for name, memory in found.items()
-    }
+    return {name: memory[: sizes[name]] for name, memory in found.items()}

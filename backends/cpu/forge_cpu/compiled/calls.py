@@ -10,7 +10,7 @@ import numpy as np
 
 from forge.backend import Array
 from forge_cpu.library import Library
-from forge_cpu.program import Argument, Program
+from forge_cpu.program import Argument, PerThread, Program
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,8 @@ class Call:
     arguments: tuple[Argument, ...]
     reads: frozenset[int]
     writes: frozenset[int]
+    alone: bool
+    """Each thread does all of it, for itself."""
 
 
 class Recorder(Program):
@@ -32,19 +34,29 @@ class Recorder(Program):
         self._calls: list[Call] = []
         self._reads: frozenset[int] = frozenset()
         self._writes: frozenset[int] = frozenset()
+        self._alone = False
 
     @contextmanager
-    def touching(self, reads: Sequence[Array], writes: Sequence[Array]) -> Iterator[None]:
-        """What the calls inside read and write, all that other calls may write or read."""
+    def touching(
+        self, reads: Sequence[Array | PerThread], writes: Sequence[Array | PerThread]
+    ) -> Iterator[None]:
+        """What the calls inside read and write, all that other calls may write or read.
+
+        Where all that is written is each thread's own, each does the work for itself.
+        """
         self._reads, self._writes = (
-            frozenset(array.ctypes.data for array in arrays) for arrays in (reads, writes)
+            frozenset(array.ctypes.data for array in arrays if not isinstance(array, PerThread))
+            for arrays in (reads, writes)
         )
+        self._alone = all(isinstance(array, PerThread) for array in writes)
         yield
 
-    def add(self, kernel: str, *arguments: Argument, wait: bool = True) -> Array:
-        """Note a call; whether all wait behind it is decided later."""
-        del wait
-        self._calls.append(Call(kernel, arguments, self._reads, self._writes))
+    def add(
+        self, kernel: str, *arguments: Argument, wait: bool = True, alone: bool = False
+    ) -> Array:
+        """Note a call; who does it and whether all wait behind it follows from what it touches."""
+        del wait, alone
+        self._calls.append(Call(kernel, arguments, self._reads, self._writes, self._alone))
         return np.empty(0, np.int64)
 
     @property
@@ -66,7 +78,7 @@ class Recorder(Program):
             if index + 1 < len(self._calls):
                 after = self._calls[index + 1]
                 wait = bool(written & (after.reads | after.writes) or read & after.writes)
-            made.add(call.kernel, *call.arguments, wait=wait)
+            made.add(call.kernel, *call.arguments, wait=wait, alone=call.alone)
             if wait:
                 read = written = frozenset()
         return made

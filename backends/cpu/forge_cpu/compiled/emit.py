@@ -11,9 +11,10 @@ from forge_cpu.compiled.fusion import Step
 from forge_cpu.compiled.memory import Memory
 from forge_cpu.library import Library
 from forge_cpu.products import multiply, quantise, read_rows
+from forge_cpu.program import PerThread
 from forge_cpu.steps import (
+    AttentionStep,
     add_angles,
-    add_attention,
     add_elementwise,
     add_norm,
     add_rope,
@@ -28,51 +29,56 @@ class Emitter:
         self.memory, self.single = memory, single
         self.recorder = Recorder(library)
         self._quantised: dict[int, str] = {}
-        self._angles: set[int] = set()
+        self._angles: set[object] = set()
 
     def record(self) -> Recorder:
         """All steps; `single` ones are for runs of one token."""
-        for step in self.memory.steps:
+        for step in self.memory.shared.steps:
             EMITTERS[step.node.op](self, step)
         return self.recorder
 
-    def lines(self, name: str) -> Array:
+    def lines(self, name: str) -> Array | PerThread:
         """An activation quantised to int8 in blocks; once for all products that read it."""
-        m, width = self.memory, self.memory.width(name)
+        m, width = self.memory, self.memory.shared.width(name)
         lines, x = m.lines(width), m.values[name]
         if self._quantised.get(width) != name:
             self._quantised[width] = name
             with self.recorder.touching([x], [lines]):
-                quantise(self.recorder, m.counter(name), x, lines, width)
+                quantise(self.recorder, m.shared.counter(name), x, lines, width)
         return lines
 
-    def angles(self, frequencies: tuple[float, ...], magnitude: float) -> Array:
+    def angles(self, frequencies: tuple[float, ...], magnitude: float) -> Array | PerThread:
         """Cosines and sines of this run's positions; once for all layers."""
         table = self.memory.angles(frequencies, magnitude)
-        if table.ctypes.data not in self._angles:
-            self._angles.add(table.ctypes.data)
+        key = frequencies, magnitude
+        if key not in self._angles:
+            self._angles.add(key)
             with self.recorder.touching([], [table]):
-                add_angles(self.recorder, self.memory.inputs.frame, frequencies, magnitude, table)
+                add_angles(
+                    self.recorder, self.memory.shared.inputs.frame, frequencies, magnitude, table
+                )
         return table
 
 
 def embed(e: Emitter, step: Step) -> None:
     """Rows of a table by token id."""
     m = e.memory
-    table, out = m.matrix(step.reads[1]), m.values[step.out]
+    table, out = m.shared.matrix(step.reads[1]), m.values[step.out]
     with e.recorder.touching([], [out]):
-        read_rows(e.recorder, table, m.counter(step.out), m.inputs[step.reads[0]], out)
+        read_rows(
+            e.recorder, table, m.shared.counter(step.out), m.shared.inputs[step.reads[0]], out
+        )
 
 
 def norm(e: Emitter, step: Step) -> None:
     """Of rows, or of the runs of a row that are as long as the weight."""
     m = e.memory
     x, out = m.values[step.reads[0]], m.values[step.out]
-    weight, bias, *_ = [*(m.vector(name) for name in step.reads[1:]), None, None]
+    weight, bias, *_ = [*(m.shared.vector(name) for name in step.reads[1:]), None, None]
     with e.recorder.touching([x], [out]):
         add_norm(
             e.recorder,
-            m.counter(step.out),
+            m.shared.counter(step.out),
             x,
             out,
             epsilon=float(_attribute(step, "epsilon")),
@@ -87,17 +93,17 @@ def matmul(e: Emitter, step: Step) -> None:
     """A product, with a bias and a residual where the sum is its only use."""
     m = e.memory
     x, weight = step.reads
-    matrix, out = m.matrix(weight), m.values[step.out]
+    matrix, out = m.shared.matrix(weight), m.values[step.out]
     source = e.lines(x) if matrix.quantised else m.values[x]
     residual = [m.values[step.residual]] if step.residual else []
     with e.recorder.touching([source, *residual], [out]):
         multiply(
             e.recorder,
             matrix,
-            m.counter(x),
+            m.shared.counter(x),
             source,
             out,
-            bias=m.vector(step.bias) if step.bias else 0,
+            bias=m.shared.vector(step.bias) if step.bias else 0,
             residual=residual[0] if residual else 0,
         )
 
@@ -115,7 +121,7 @@ def elementwise(e: Emitter, step: Step) -> None:
     b = m.operand(step.reads[1]) if len(step.reads) > 1 else None
     with e.recorder.touching([a, *([] if b is None else [b])], [out]):
         constant = float(_attribute(step, number)) if number else 0.0
-        add_elementwise(e.recorder, kernel, m.counter(step.out), out, a, b, constant)
+        add_elementwise(e.recorder, kernel, m.shared.counter(step.out), out, a, b, constant)
 
 
 def rope(e: Emitter, step: Step) -> None:
@@ -125,7 +131,7 @@ def rope(e: Emitter, step: Step) -> None:
     x, out = m.values[step.reads[0]], m.values[step.out]
     style, heads = _attribute(step, "style"), int(_attribute(step, "heads"))
     with e.recorder.touching([x, table], [out]):
-        add_rope(e.recorder, m.inputs.tokens, table, style, heads, x, out)
+        add_rope(e.recorder, m.shared.inputs.tokens, table, style, heads, x, out)
 
 
 def attention(e: Emitter, step: Step) -> None:
@@ -134,16 +140,21 @@ def attention(e: Emitter, step: Step) -> None:
     attrs: dict[str, Any] = dict(attributes(step.node))
     q, k, v = (m.values[name] for name in step.reads[:3])
     out = m.values[step.out]
-    node, cache, work = m.attention(step.reads[3], step.reads[4], attrs.pop("heads"))
+    node, cache, work = m.shared.attention(step.reads[3], step.reads[4], attrs.pop("heads"))
     attrs.pop("kv_heads")
-    sinks = m.vector(step.reads[7]) if len(step.reads) == 8 else None
-    with e.recorder.touching([q, k, v], [out, cache.keys, *work]):
-        add_attention(
-            *(e.recorder, m.inputs.frame, node, cache, work, q, k, v, out),
-            sinks=sinks,
-            single=e.single,
-            **attrs,
-        )
+    sinks = m.shared.vector(step.reads[7]) if len(step.reads) == 8 else None
+    scratch, partials = work
+    made = AttentionStep(
+        *(m.shared.inputs.frame, node, cache, work, q, k, v, out),
+        sinks=sinks,
+        single=e.single,
+        **attrs,
+    )
+    with e.recorder.touching([q, k, v], [cache.keys, *work, *([] if e.single else [out])]):
+        made.add_tiles(e.recorder)
+    alone = isinstance(out, PerThread)
+    with e.recorder.touching([partials], [out, *([] if alone else [scratch])]):
+        made.add_join(e.recorder)
 
 
 def select_rows(e: Emitter, step: Step) -> None:
@@ -151,7 +162,7 @@ def select_rows(e: Emitter, step: Step) -> None:
     m = e.memory
     x, out = m.values[step.reads[0]], m.values[step.out]
     with e.recorder.touching([x], [out]):
-        add_select_rows(e.recorder, m.inputs.rows, m.inputs["rows"], x, out)
+        add_select_rows(e.recorder, m.shared.inputs.rows, m.shared.inputs["rows"], x, out)
 
 
 def _attribute(step: Step, name: str) -> Any:

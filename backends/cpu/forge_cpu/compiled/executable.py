@@ -18,7 +18,9 @@ from forge.backend import (
 )
 from forge_cpu.compiled.emit import Emitter
 from forge_cpu.compiled.memory import Memory
+from forge_cpu.compiled.own import own_values
 from forge_cpu.compiled.packed import load, packers, placeholders
+from forge_cpu.compiled.shared import Shared
 from forge_cpu.crew import Crew
 from forge_cpu.library import Library
 
@@ -42,10 +44,12 @@ class CompiledExecutable(Executable):
         self._crew = crew
         self._open = True
         library.prepare(_kernels(graph, library, crew), progress)
-        self._memory = Memory(graph, load(weights, library, crew, progress), crew.size, chunk)
+        packed = load(weights, library, crew, progress)
+        self._shared = Shared(graph, packed, crew.size, chunk)
+        self._memories = _memories(self._shared, chunk)
         self._programs = {
-            recorder.single: recorder.record().program()
-            for recorder in _emitters(self._memory, library)
+            single: Emitter(memory, library, single=single).record().program()
+            for single, memory in self._memories.items()
         }
 
     @property
@@ -60,14 +64,15 @@ class CompiledExecutable(Executable):
         if not self._open:
             raise BackendError("this executable is closed")
         wanted = row_indices(rows, len(positions))
-        memory = self._memory
-        memory.inputs.set({**inputs, "positions": positions, "slots": slots, "rows": wanted})
+        single = len(positions) == 1 and len(wanted) < 2
+        memory, inputs_of = self._memories[single], self._shared.inputs
+        inputs_of.set({**inputs, "positions": positions, "slots": slots, "rows": wanted})
         for name, value in inputs.items():
-            if name not in memory.inputs:
-                memory.values[name][: len(value)] = value
-        self._crew.run(self._programs[len(positions) == 1])
+            if name not in inputs_of:
+                memory.output(name)[: len(value)] = value
+        self._crew.run(self._programs[single])
         return {
-            name: memory.values[name][: int(memory.counter(name)[0])].copy()
+            name: memory.output(name)[: int(self._shared.counter(name)[0])].copy()
             for name in self._graph.outputs
         }
 
@@ -75,19 +80,22 @@ class CompiledExecutable(Executable):
         """Drop weights, caches and activations."""
         if self._open:
             self._open = False
-            del self._memory, self._programs
+            del self._shared, self._memories, self._programs
 
 
-def _emitters(memory: Memory, library: Library) -> list[Emitter]:
+def _memories(shared: Shared, chunk: int) -> dict[bool, Memory]:
     """For runs of any length, and for those of one token."""
-    return [Emitter(memory, library, single=single) for single in (False, True)]
+    return {False: Memory(shared, chunk), True: Memory(shared, 1, own_values(shared))}
 
 
 def _kernels(graph: Graph, library: Library, crew: Crew) -> set[str]:
     """The names of all that the graph takes, by writing its programs over no weights."""
-    memory = Memory(graph, placeholders(graph), crew.size, 1)
-    names = {name for e in _emitters(memory, library) for name in e.record().kernels}
-    return names | packers(graph)
+    shared = Shared(graph, placeholders(graph), crew.size, 1)
+    return packers(graph) | {
+        name
+        for single, memory in _memories(shared, 1).items()
+        for name in Emitter(memory, library, single=single).record().kernels
+    }
 
 
 def _chunk(graph: Graph) -> int:

@@ -1,99 +1,94 @@
-"""All that a graph's programs work on: activations, caches, quantised lines, tables."""
+"""A program's activations: float32 values, quantised lines, tables of angles."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Set
 
 import numpy as np
 
-from forge.backend import Array, BackendUnsupported, Graph, StateSpec, TensorSpec, Value
-from forge.graph import TOKENS
+from forge.backend import Array
 from forge_cpu.compiled.buffers import buffers
-from forge_cpu.compiled.frame import Inputs
-from forge_cpu.compiled.fusion import Step, steps
-from forge_cpu.kv import Attention, KvCache, KvLayout, lazy_bytes
-from forge_cpu.packing import Packed, lines_for
+from forge_cpu.compiled.shared import Shared
+from forge_cpu.formats import BLOCK, LINE
+from forge_cpu.kv import lazy_bytes
+from forge_cpu.program import PerThread
+
+OWN_LINES = 4096
+"""Columns up to which each thread quantises for itself: it takes as long as a wait."""
 
 
 class Memory:
-    """Owns it, and the weights; a name is a value of the graph."""
+    """Owns them, for runs of up to `chunk` tokens.
 
-    def __init__(
-        self, graph: Graph, weights: Mapping[str, Packed | Array], threads: int, chunk: int
-    ) -> None:
-        self.weights = dict(weights)
-        self.inputs = Inputs(chunk)
-        self.steps: list[Step] = steps(graph)
-        self._threads, self._chunk = threads, chunk
-        self._specs: dict[str, Value] = graph.validate()
-        shapes = {step.out: (chunk, self.width(step.out)) for step in self.steps}
-        self.values = buffers(self.steps, shapes, graph.outputs)
-        for name in graph.inputs:
-            if name not in self.inputs:
-                size = chunk * self.width(name)
-                self.values[name] = lazy_bytes(4 * size).view(np.float32).reshape(chunk, -1)
-        self._lines: dict[int, Array] = {}
-        self._angles: dict[object, Array] = {}
-        self._caches: dict[str, KvCache] = {}
-        self._work: dict[tuple[int, KvLayout], tuple[Array, Array]] = {}
+    Values in `own` are made by each thread for itself: nobody waits for them.
+    """
 
-    def _activation(self, name: str) -> TensorSpec:
-        spec = self._specs[name]
-        if not isinstance(spec, TensorSpec):
-            raise BackendUnsupported(f"{name} is {spec}, not an activation")
-        return spec
+    def __init__(self, shared: Shared, chunk: int, own: Set[str] | None = None) -> None:
+        self.shared = shared
+        self._chunk, self._single = chunk, own is not None
+        self.values: dict[str, Array | PerThread] = {}
+        made = {step.out for step in shared.steps}
+        own = made & (own or set())
+        for name, (only,) in self._place(made - own, 1).items():
+            self.values[name] = only
+        for name, each in self._place(own, shared.threads).items():
+            self.values[name] = PerThread(each)
+        for name in shared.graph.inputs:
+            if name not in shared.inputs:
+                shape = chunk, shared.width(name)
+                self.values[name] = lazy_bytes(4 * math.prod(shape)).view(np.float32).reshape(shape)
+        self._lines: dict[int, Array | PerThread] = {}
+        self._angles: dict[object, Array | PerThread] = {}
 
-    def width(self, name: str) -> int:
-        """Columns of an activation."""
-        return int(self._activation(name).shape[-1])
-
-    def counter(self, name: str) -> Array:
-        """Where kernels find how many rows an activation has in this run."""
-        whole = self._activation(name).shape[0] == TOKENS
-        return self.inputs.tokens if whole else self.inputs.rows
-
-    def vector(self, name: str) -> Array:
-        """A weight of one row."""
-        found = self.weights[name]
-        if isinstance(found, Packed):
-            raise BackendUnsupported(f"{name} is a matrix where a vector is read")
-        return found
-
-    def operand(self, name: str) -> Array:
+    def operand(self, name: str) -> Array | PerThread:
         """An activation, or a weight of one row."""
-        return self.vector(name) if name in self.weights else self.values[name]
+        return self.shared.vector(name) if name in self.shared.weights else self.values[name]
 
-    def matrix(self, name: str) -> Packed:
-        """A weight of more rows."""
-        found = self.weights[name]
-        if not isinstance(found, Packed):
-            raise BackendUnsupported(f"{name} is a vector where a matrix is read")
-        return found
-
-    def lines(self, width: int) -> Array:
+    def lines(self, width: int) -> Array | PerThread:
         """Room for activations as int8 in blocks."""
         if width not in self._lines:
-            self._lines[width] = lines_for(self._chunk, width)
+            size = self._chunk * (width // BLOCK) * LINE
+            own = self._single and width <= OWN_LINES
+            self._lines[width] = self._each(size) if own else lazy_bytes(size)
         return self._lines[width]
 
-    def angles(self, frequencies: tuple[float, ...], magnitude: float) -> Array:
-        """Room for the cosines and sines of each token."""
+    def angles(self, frequencies: tuple[float, ...], magnitude: float) -> Array | PerThread:
+        """Room for the cosines and sines of each token, [tokens, 2, pairs]."""
         key = frequencies, magnitude
         if key not in self._angles:
-            self._angles[key] = np.zeros((self._chunk, 2, len(frequencies)), np.float32)
+            shape = self._chunk, 2, len(frequencies)
+            size = 4 * math.prod(shape)
+            rooms = self._each(size).each if self._single else (lazy_bytes(size),)
+            tables = tuple(room.view(np.float32).reshape(shape) for room in rooms)
+            self._angles[key] = PerThread(tables) if self._single else tables[0]
         return self._angles[key]
 
-    def attention(
-        self, keys: str, values: str, heads: int
-    ) -> tuple[Attention, KvCache, tuple[Array, Array]]:
-        """The node's sizes, its cache, and room to work in, which nodes of one shape share."""
-        k, v = self._specs[keys], self._specs[values]
-        if not (isinstance(k, StateSpec) and isinstance(v, StateSpec)):
-            raise BackendUnsupported(f"{keys} and {values} are no state")
-        layout = KvLayout(k.dtype, k.slots, k.heads, k.capacity, k.size, v.size)
-        node = Attention(heads, layout)
-        if keys not in self._caches:
-            self._caches[keys] = KvCache(layout)
-        if (heads, layout) not in self._work:
-            self._work[heads, layout] = node.scratch(self._threads), node.partials()
-        return node, self._caches[keys], self._work[heads, layout]
+    def output(self, name: str) -> Array:
+        """A value as the caller reads it."""
+        value = self.values[name]
+        return value.each[0] if isinstance(value, PerThread) else value
+
+    def _place(self, names: Set[str], copies: int) -> dict[str, tuple[Array, ...]]:
+        """Memory for so many copies of each; values that do not live at the same time share it."""
+        shapes = {name: (self._chunk, self.shared.width(name)) for name in names}
+        apart = {name: _up(4 * math.prod(shape)) for name, shape in shapes.items()}
+        sizes = {name: copies * size for name, size in apart.items()}
+        rooms = buffers(self.shared.steps, sizes, self.shared.graph.outputs)
+        return {
+            name: tuple(
+                room[copy * apart[name] :][: 4 * math.prod(shapes[name])]
+                .view(np.float32)
+                .reshape(shapes[name])
+                for copy in range(copies)
+            )
+            for name, room in rooms.items()
+        }
+
+    def _each(self, size: int) -> PerThread:
+        return PerThread(tuple(lazy_bytes(size) for _ in range(self.shared.threads)))
+
+
+def _up(size: int) -> int:
+    """In whole cache lines."""
+    return -(-size // LINE) * LINE

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from forge.backend import Array, Graph, Progress, Weight, WeightSpec
+from forge_cpu.arena import Arena, arena_bytes
 from forge_cpu.crew import Crew
 from forge_cpu.formats import FORMATS
 from forge_cpu.library import Library
-from forge_cpu.packing import DENSE, Packed, pack
+from forge_cpu.packing import Packed, pack
 
 
 def packed_bytes(spec: WeightSpec) -> int:
@@ -29,26 +30,25 @@ def load(
     progress: Progress,
 ) -> dict[str, Packed | Array]:
     """Every weight by name, each part of the file once; a large matrix is several beats."""
+    parts = {(w.spec.tensor, w.spec.rows): packed_bytes(w.spec) for w in weights.values()}
+    arena = Arena(sum(map(arena_bytes, parts.values())))
     found: dict[str, Packed | Array] = {}
     done: dict[tuple[str, tuple[int, int] | None], Packed | Array] = {}
     for number, (name, weight) in enumerate(weights.items(), 1):
         part = weight.spec.tensor, weight.spec.rows
         if part not in done:
-            done[part] = _loaded(weight, library, crew)
+            done[part] = _loaded(weight, library, crew, arena)
             weight.release()
         found[name] = done[part]
         progress("load", number, len(weights), name)
     return found
 
 
-def _loaded(weight: Weight, library: Library, crew: Crew) -> Packed | Array:
+def _loaded(weight: Weight, library: Library, crew: Crew, arena: Arena) -> Packed | Array:
     spec = weight.spec
     if len(spec.shape) == 1:
         return weight.dense()
-    raw, columns = weight.raw(), spec.shape[-1]
-    if spec.dtype in DENSE:
-        raw = raw.copy()  # the file's pages are released
-    return pack(spec.dtype, raw, columns, crew, library)
+    return pack(spec.dtype, weight.raw(), spec.shape[-1], crew, library, arena)
 
 
 def packers(graph: Graph) -> set[str]:

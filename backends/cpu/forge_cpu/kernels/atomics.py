@@ -1,4 +1,4 @@
-"""What threads meet by: atomic words, a pause, and the C library's semaphores."""
+"""What threads meet by: atomic words, a pause, a clock, and the C library's semaphores."""
 
 from __future__ import annotations
 
@@ -71,6 +71,18 @@ def pause(typing: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(), generate
+
+
+@intrinsic
+def cycles(typing: Any) -> Any:
+    """The processor's clock: it counts evenly, in units of its own."""
+    del typing
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        del context, signature, arguments
+        return builder.call(_declared(builder, "llvm.readcyclecounter", _INT64, []), [])
+
+    return types.int64(), generate
 
 
 def _c_function(name: str, *kinds: Any) -> Any:

@@ -1,6 +1,6 @@
 """The interpreter: threads walk through a program's steps together.
 
-`shared` is one block of int64 words, each of the first six on a cache line of its own.
+`shared` is one block of int64 words, each of the first seven on a cache line of its own.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from forge_cpu.kernels.atomics import (
     atomic_load,
     atomic_store,
     call_kernel,
+    cycles,
     pause,
     sched_yield,
     sem_post,
@@ -21,14 +22,18 @@ from forge_cpu.kernels.kernel import kernel
 from forge_cpu.kernels.pointers import address_of, i64
 
 # Byte offsets of the words; forge_cpu.crew has the same.
-_GENERATION, _ARRIVED, _PHASE, _STEPS, _COUNT, _STOP, _SEMAPHORES = range(0, 7 * 64, 64)
+_GENERATION, _ARRIVED, _PHASE, _STEPS, _COUNT, _STOP, _TIMES, _SEMAPHORES = range(0, 8 * 64, 64)
 _LINE = 64
+# Words of a step, as forge_cpu.program has them.
+_FUNCTION, _ARGUMENTS, _APART, _ALONE, _WAIT = range(5)
+_STEP = 8 * 5
 
-_PAUSES = 200
-"""A few microseconds, after which a waiting thread offers its core to others at every look: on a
-busy machine the one it waits for may be without a core."""
-_AWAKE = 500
-"""Looks for the next program before a thread sleeps: too short for a meter to see."""
+_PAUSES = 500
+"""Some 15 microseconds, longer than most waits for a thread that runs. After that a waiting thread
+offers its core to others at every look: the one it waits for may be without a core."""
+_AWAKE = 10_000
+"""Looks for the next program before a thread sleeps, some 200 microseconds: between two tokens it
+stays awake, as waking takes half as long."""
 
 
 @njit
@@ -48,13 +53,23 @@ def _barrier(shared, threads):
             sched_yield()
 
 
+@njit(inline="always")
+def _call(address, thread, threads):
+    """A step: with its share of the work, or all of it where each thread works alone."""
+    step = i64(address)
+    if step[_ALONE]:
+        call_kernel(step[_FUNCTION], step[_ARGUMENTS] + thread * step[_APART], 0, 1)
+    else:
+        call_kernel(step[_FUNCTION], step[_ARGUMENTS] + thread * step[_APART], thread, threads)
+
+
 @njit
 def _walk(shared, thread, threads):
-    """Every step, in order: function, argument block, whether all wait behind it."""
-    steps = i64(i64(shared + _STEPS)[0])
+    """Every step, in order, waiting where the table says so."""
+    table = i64(shared + _STEPS)[0]
     for step in range(i64(shared + _COUNT)[0]):
-        call_kernel(steps[3 * step], steps[3 * step + 1], thread, threads)
-        if threads > 1 and steps[3 * step + 2]:
+        _call(table + step * _STEP, thread, threads)
+        if threads > 1 and i64(table + step * _STEP)[_WAIT]:
             _barrier(shared, threads)
 
 
@@ -67,6 +82,32 @@ def run(words, thread, threads):
         for other in range(1, threads):
             sem_post(shared + _SEMAPHORES + other * _LINE)
     _walk(shared, 0, threads)
+    if threads > 1:
+        _barrier(shared, threads)
+
+
+@njit
+def _walk_timed(shared, threads):
+    """As thread 0, noting when each step begins, when this thread is done, and when all are."""
+    table, times = i64(shared + _STEPS)[0], i64(i64(shared + _TIMES)[0])
+    for step in range(i64(shared + _COUNT)[0]):
+        times[3 * step] = cycles()
+        _call(table + step * _STEP, 0, threads)
+        times[3 * step + 1] = cycles()
+        if threads > 1 and i64(table + step * _STEP)[_WAIT]:
+            _barrier(shared, threads)
+        times[3 * step + 2] = cycles()
+
+
+@kernel
+def run_timed(words, thread, threads):
+    """`run`, with the processor's clock in int64 [steps, 3]."""
+    shared = address_of(words)
+    if threads > 1:
+        atomic_add(shared + _GENERATION, 1)
+        for other in range(1, threads):
+            sem_post(shared + _SEMAPHORES + other * _LINE)
+    _walk_timed(shared, threads)
     if threads > 1:
         _barrier(shared, threads)
 

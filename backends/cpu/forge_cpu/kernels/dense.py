@@ -19,7 +19,7 @@ from forge_cpu.kernels import pointers
 from forge_cpu.kernels.externals import external
 from forge_cpu.kernels.kernel import Function, Kernel, kernel_for_isa
 from forge_cpu.kernels.pieces import take_piece
-from forge_cpu.kernels.pointers import address_of, i64
+from forge_cpu.kernels.pointers import i64
 from forge_cpu.kernels.tile import stack_floats
 from forge_cpu.kernels.vectors import F16, F32, I16, I32, call, constant, load, vector, word
 
@@ -33,7 +33,6 @@ _TOKENS = 4
 _CACHED_BYTES = 256 << 10
 """Weights that stay in the second-level cache while the tokens pass by."""
 _PIECES = 8
-_NEXT = 8 * 8
 
 
 def tile_for(kind: str, isa: Isa, tokens: int) -> Any:
@@ -194,7 +193,7 @@ def _product(kind: str) -> Kernel:
             together = min(rows // (_PIECES * threads), _CACHED_BYTES // (size * columns))
             together = max(height, together // height * height)
             count = (rows + together - 1) // together
-            next_piece = address_of(args) + _NEXT
+            next_piece = args[8]
             piece = take_piece(next_piece, count, threads)
             while piece < count:
                 first = piece * together

@@ -2,8 +2,8 @@
 
 Arguments: (starts int32 [experts + 1], lines (of F32, F16 and BF16: float32 rows) sorted by expert,
 weights of one expert after another, out float32 [choices, rows], rows, columns, experts, bias
-float32 [experts, rows] or 0, 0). The rows of expert e are starts[e] to before starts[e + 1]. The
-last word is the kernel's own, as in forge_cpu.kernels.matmul.
+float32 [experts, rows] or 0, a counter). The rows of expert e are starts[e] to before
+starts[e + 1]. The counter is as in forge_cpu.kernels.matmul.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from forge_cpu.isa import Isa
 from forge_cpu.kernels import dense, matmul
 from forge_cpu.kernels.kernel import Function, Kernel, kernel_for_isa
 from forge_cpu.kernels.pieces import take_piece
-from forge_cpu.kernels.pointers import address_of, i32
+from forge_cpu.kernels.pointers import i32
 
 _PIECES = 8
 """Pieces of one expert's work for each thread, at most."""
-_NEXT = 8 * 8
 
 
 @njit
@@ -53,7 +52,7 @@ def _sharing(units_of: int, piece_of: Callable[..., None]) -> Function:
         together = max(1, units // (_PIECES * threads))
         pieces = (units + together - 1) // together
         count = _busy(starts, args[6]) * pieces
-        next_piece = address_of(args) + _NEXT
+        next_piece = args[8]
         expert, number = -1, -1
         piece = take_piece(next_piece, count, threads)
         while piece < count:

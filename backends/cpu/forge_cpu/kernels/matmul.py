@@ -1,9 +1,9 @@
 """Matrix products over packed weights, one kernel for each weight type.
 
 Arguments: (address of the count of tokens, lines of quantised activations, packed weights,
-out float32 [tokens, rows], rows, columns, bias or 0, residual like out or 0, 0). Bias [rows] and
-then the residual are added to the products. The last word is the kernel's own: threads take their
-share of the work from it, piece by piece, so a slow one holds up no other.
+out float32 [tokens, rows], rows, columns, bias or 0, residual like out or 0, the address of a
+counter). Bias [rows] and then the residual are added to the products. The counter is an int64 of 0,
+from which threads take their share of the work, piece by piece: a slow one holds up no other.
 """
 
 from __future__ import annotations
@@ -17,15 +17,13 @@ from forge_cpu.isa import Isa
 from forge_cpu.kernels.dots import dots_for
 from forge_cpu.kernels.kernel import Function, Kernel, kernel_for_isa
 from forge_cpu.kernels.pieces import take_piece
-from forge_cpu.kernels.pointers import address_of, f32, i64
+from forge_cpu.kernels.pointers import f32, i64
 from forge_cpu.kernels.tile import stack_floats, tile_for
 
 _CACHED_BYTES = 256 << 10
 """Lines of activations that stay in the second-level cache while the weights pass by."""
 _PIECES = 8
 """Pieces of the work for each thread, at most."""
-_NEXT = 8 * 8
-"""Where the arguments have the next piece's number."""
 
 
 @njit
@@ -94,7 +92,7 @@ def _product(kind: str) -> Kernel:
             together = max(1, groups // (_PIECES * threads))
             pieces = (groups + together - 1) // together
             count = (tokens + batch - 1) // batch * pieces
-            next_piece = address_of(args) + _NEXT
+            next_piece = args[8]
             piece = take_piece(next_piece, count, threads)
             while piece < count:
                 first, place = piece // pieces * batch, piece % pieces * together

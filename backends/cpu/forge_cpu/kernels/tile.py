@@ -28,6 +28,7 @@ from forge_cpu.kernels.vectors import (
     constant,
     halves_to_floats,
     load,
+    prefetch,
     splat,
     vector,
     word,
@@ -37,6 +38,9 @@ from forge_cpu.kernels.vectors import (
 SCALE, TOTAL, BY_8, BY_128, LOW_BY_4, HIGH_BY_4, LOW_TOTAL, HIGH_TOTAL = range(32, 64, 4)
 _HALF = 4
 """Vectors of half a block."""
+_AHEAD = 2048
+"""Bytes of weights that are fetched ahead for a single token: a stream whose blocks take many
+instructions leaves memory idle otherwise (Q4_K: 27 GB/s without, 43 with, of 45)."""
 
 
 def tile_for(form: Format, isa: Isa, tokens: int) -> Any:
@@ -97,6 +101,9 @@ class _Tile:
     def _block(self, start: Any, block: Any, factors: Any, lines: list[Any], sums: Any) -> None:
         builder, form = self.builder, self.form
         address = builder.add(start, builder.mul(block, word(form.code_bytes)))
+        if self.tokens == 1:
+            for line in range(0, form.super_bytes // form.blocks, LINE):
+                prefetch(builder, address, _AHEAD + line)
         address = self._of_row(address, 4)
         dots = dots_for(self.isa)(builder, form)
         codes = Codes(builder, form, self.isa, self.lanes, address)

@@ -51,3 +51,11 @@ def halves_to_floats(builder: Any, address: Any, offset: int, lanes: int) -> Any
     """Half-precision numbers in memory as float32."""
     loaded = load(builder, address, offset, vector(I16, lanes))
     return builder.fpext(builder.bitcast(loaded, vector(F16, lanes)), vector(F32, lanes))
+
+
+def prefetch(builder: Any, address: Any, offset: int) -> None:
+    """Have the cache line at an address fetched; any address will do."""
+    place = builder.inttoptr(builder.add(address, word(offset)), I8.as_pointer())
+    kind = ir.FunctionType(ir.VoidType(), [place.type, I32, I32, I32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(function, [place, *(ir.Constant(I32, n) for n in (0, 3, 1))])

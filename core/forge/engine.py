@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from forge.ahead import Ahead
 from forge.errors import BackendWrong, ModelError, NoBackend, UsageError
 from forge.events import Done, Event, Fallback, Ready
 from forge.gguf import GGUFFile, open_gguf
@@ -48,13 +49,16 @@ class Engine:
         patience: float = 1.0,
         kv_type: str | None = None,
         fallback_to: Sequence[BackendSpec] | None = None,
+        ahead: Ahead | None = None,
     ) -> None:
         self._moved: list[Fallback] = []  # while loading, for the next reply's Done
         self._order, self._absent = order(backend, fallback_to)
         self.model = resolve(None if model is None else str(model))
         asked = "" if backend in (None, "auto") else self._order[0].name
         path = str(self.model.absolute())
-        options = WorkerOptions(path, context, device, threads, patience, asked, kv_type)
+        options = WorkerOptions(
+            *(path, context, device, threads, patience, asked, kv_type), ahead=ahead or Ahead()
+        )
         self._supervisor = Supervisor(self._order, options, strict=strict)
         self.file: GGUFFile = open_gguf(self.model)
 

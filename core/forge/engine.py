@@ -77,10 +77,15 @@ class Engine:
             raise
         return engine
 
-    def load(self) -> Iterator[Event]:
-        """Load the model, telling how it goes; the tokenizer is made while the worker loads."""
+    def load(self, *, chat: bool = False) -> Iterator[Event]:
+        """Load the model, telling how it goes; the tokenizer is made while the worker loads.
+
+        For a `chat` the template is as well: TextError at once when the model has none.
+        """
         self._supervisor.spawn()
         self._check_vocabulary()
+        if chat:
+            _ = self.template
         for event in self._supervisor.load():
             if isinstance(event, Fallback):
                 self._moved.append(event)

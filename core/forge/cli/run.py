@@ -77,9 +77,7 @@ def _run(args: argparse.Namespace, ahead: Ahead) -> int:
     choices = engine_choices(args)
     engine = Engine(find_model(args.model), **choices, strict=args.strict, ahead=ahead)
     with engine, interrupts(engine):
-        if not chat and tokens is None and not args.raw:
-            _ = engine.template  # a model without one is told so before it is loaded
-        if not load(engine, screen):
+        if not load(engine, screen, chat=not chat and tokens is None and not args.raw):
             return 130
         if chat:
             from forge.cli.chat import chat_loop

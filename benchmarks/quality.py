@@ -57,25 +57,30 @@ class Row:
         return self.ratio <= RATIO and self.forge_top1 >= self.peer_top1 - POINTS
 
 
-def compare(name: str, model: Path, twin: Path, tokens: Sequence[int], peer: LlamaCpp) -> Row:
-    """All three on the same tokens; forge by its worker, as `forge bench` and a reply."""
-    truth = peer.logits(peer.float32(model, twin), tokens, exact=True)
-    theirs = peer.logits(model, tokens)
-    with Engine.open(model, backend="cpu", context=len(tokens), strict=True) as engine:
-        ours = engine.logits(tokens)
-    kl, top1 = divergence(truth, ours), agreement(truth, ours)
-    return Row(
-        *(name, len(tokens), float(truth.std())),
-        *(kl, divergence(truth, theirs), top1, agreement(truth, theirs)),
-    )
+def compare(
+    name: str, model: Path, twin: Path, prompts: Sequence[Sequence[int]], peer: LlamaCpp
+) -> Row:
+    """All three on the same prompts; forge by its worker, as `forge bench` and a reply."""
+    peer.float32(model, twin)
+    context = max(map(len, prompts))
+    figures: list[tuple[float, ...]] = []
+    with Engine.open(model, backend="cpu", context=context, strict=True) as engine:
+        for tokens in prompts:
+            truth = peer.logits(twin, tokens, exact=True)
+            both = engine.logits(tokens), peer.logits(model, tokens)
+            distances = (divergence(truth, logits) for logits in both)
+            agreements = (agreement(truth, logits) for logits in both)
+            figures.append((float(truth.std()), *distances, *agreements))
+    spread, *means = np.mean(figures, axis=0).tolist()
+    return Row(name, sum(map(len, prompts)), spread, *means)
 
 
-def random_models(peer: LlamaCpp, only: Sequence[str], tokens: int) -> Iterator[Row]:
+def random_models(peer: LlamaCpp, only: Sequence[str], tokens: int, prompts: int) -> Iterator[Row]:
     """Those of the matrix whose names begin with one of `only`, on random tokens."""
     for model in matrix():
         if not model.name.startswith(tuple(only)):
             continue
-        ids = np.random.default_rng(model.seed).integers(0, 250, tokens).tolist()
+        ids = np.random.default_rng(model.seed).integers(0, 250, (prompts, tokens)).tolist()
         with tempfile.TemporaryDirectory() as folder:
             path = model.write(Path(folder) / "model.gguf", tokens)
             yield compare(model.name, path, Path(folder) / "float32.gguf", ids, peer)
@@ -88,7 +93,7 @@ def real_models(peer: LlamaCpp, models: Sequence[Path], tokens: int) -> Iterator
             tokenizer = Tokenizer.from_gguf(file)
         ids = tokenizer.encode(TEXT.read_bytes(), bos=tokenizer.add_bos)
         twin = model.with_suffix(".float32.gguf")
-        yield compare(model.name, model, twin, ids[:tokens], peer)
+        yield compare(model.name, model, twin, [ids[:tokens]], peer)
 
 
 def line(row: Row) -> str:
@@ -108,7 +113,8 @@ def main() -> int:
     parser.add_argument("tools", type=Path)
     parser.add_argument("--real", type=Path, nargs="+", default=[])
     parser.add_argument("--only", nargs="+", default=[""])
-    parser.add_argument("--tokens", type=int, default=2048)
+    parser.add_argument("--tokens", type=int, default=2048, help="of a prompt")
+    parser.add_argument("--prompts", type=int, default=2, help="for each random model")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     peer = LlamaCpp(asked.tools)
@@ -116,7 +122,7 @@ def main() -> int:
     if asked.real:
         found = real_models(peer, asked.real, asked.tokens)
     else:
-        found = random_models(peer, asked.only, asked.tokens)
+        found = random_models(peer, asked.only, asked.tokens, asked.prompts)
     rows: list[Row] = []
     if not asked.json:
         print(HEAD)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import subprocess
 import sys
 import tempfile
@@ -12,6 +14,7 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+Prompts = Sequence[Sequence[int]]
 
 
 class LlamaCpp:
@@ -23,24 +26,46 @@ class LlamaCpp:
     def float32(self, model: Path, out: Path) -> Path:
         """A copy with every weight in float32, unless it is there."""
         if not out.exists():
-            self._run("float32_twin.py", str(model), str(out))
+            self._run(self._tools / "float32_twin.py", model, out)
         return out
 
-    def logits(self, model: Path, tokens: Sequence[int], *, exact: bool = False) -> Array:
-        """After each token, float32 [n, vocabulary]; `exact` keeps keys and values in float32.
+    def logits(self, model: Path, prompts: Prompts, *, exact: bool = False) -> list[Array]:
+        """After each token of each prompt, float32 [n, vocabulary].
 
-        Otherwise as it runs by default: int8 activations, keys and values in half precision.
+        `exact` keeps keys and values in float32. Otherwise it is as it runs by default: int8
+        activations, keys and values in half precision.
         """
         with tempfile.TemporaryDirectory() as folder:
-            out = Path(folder) / "logits.npy"
-            ids = ",".join(map(str, tokens))
-            exactly = ["--exact"] if exact else []
-            arguments = ["logits", str(model), "--tokens", ids, "--out", str(out), "-t", "2"]
-            self._run("llamacpp_peer.py", *arguments, *exactly)
-            return np.asarray(np.load(out, allow_pickle=False))
+            asked, out = Path(folder) / "prompts.json", Path(folder) / "logits.npz"
+            asked.write_text(json.dumps([[*prompt] for prompt in prompts]), encoding="ascii")
+            self._run(__file__, self._tools, model, asked, out, *(["exact"] if exact else []))
+            with np.load(out, allow_pickle=False) as found:
+                return [found[str(number)] for number in range(len(prompts))]
 
-    def _run(self, tool: str, *arguments: str) -> None:
-        command = [sys.executable, str(self._tools / tool), *arguments]
+    def _run(self, script: Path | str, *arguments: Path | str) -> None:
+        command = [sys.executable, str(script), *map(str, arguments)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise SystemExit(f"{tool}: {done.stderr[-2000:]}")
+            raise SystemExit(f"{script}: {done.stderr[-2000:]}")
+
+
+def evaluate(tools: Path, model: Path, prompts: Path, out: Path, *exact: str) -> None:
+    """The process that LlamaCpp.logits starts."""
+    spec = importlib.util.spec_from_file_location("llamacpp_peer", tools / "llamacpp_peer.py")
+    if spec is None or spec.loader is None:
+        raise SystemExit(f"{tools}: no llamacpp_peer.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    every: list[list[int]] = json.loads(prompts.read_text(encoding="ascii"))
+    peer = module.Peer("linux-x64").open(model, max(map(len, every)) + 8, 2, exact=bool(exact))
+    found: dict[str, Array] = {}
+    for number, tokens in enumerate(every):
+        peer.clear()
+        peer.decode(tokens, 0, all_logits=True)
+        found[str(number)] = np.stack([peer.logits(i) for i in range(len(tokens))])
+    np.savez(out, **found)
+
+
+if __name__ == "__main__":
+    _, folder, model, prompts, out, *exact = sys.argv
+    evaluate(Path(folder), Path(model), Path(prompts), Path(out), *exact)

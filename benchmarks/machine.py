@@ -7,6 +7,7 @@ import os
 import platform
 import statistics
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def read_rate(threads: int, repetitions: int = 5) -> float:
     return statistics.median(rates[1:])
 
 
-def markdown_table(titles: list[str], rows: list[list[object]]) -> str:
+def markdown_table(titles: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
     """Titles and rows as Markdown."""
     lines = [titles, ["---"] * len(titles), *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)

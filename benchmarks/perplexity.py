@@ -51,7 +51,7 @@ def measured(model: Path, window: int, peer: LlamaCpp) -> Row:
     tokens = tokenizer.encode(TEXT.read_bytes())
 
     def logits(part: Sequence[int]) -> Iterator[Array]:
-        yield peer.logits(model, part)
+        yield from peer.logits(model, [part])
 
     theirs = perplexity(logits, tokens, window, tokenizer.leading_bos)
     asked = ["perplexity", "-m", model, "-f", TEXT, "-b", "cpu", "-w", window, "--json"]

@@ -61,16 +61,20 @@ def compare(
     name: str, model: Path, twin: Path, prompts: Sequence[Sequence[int]], peer: LlamaCpp
 ) -> Row:
     """All three on the same prompts; forge by its worker, as `forge bench` and a reply."""
-    peer.float32(model, twin)
-    context = max(map(len, prompts))
-    figures: list[tuple[float, ...]] = []
-    with Engine.open(model, backend="cpu", context=context, strict=True) as engine:
-        for tokens in prompts:
-            truth = peer.logits(twin, tokens, exact=True)
-            both = engine.logits(tokens), peer.logits(model, tokens)
-            distances = (divergence(truth, logits) for logits in both)
-            agreements = (agreement(truth, logits) for logits in both)
-            figures.append((float(truth.std()), *distances, *agreements))
+    truths = peer.logits(peer.float32(model, twin), prompts, exact=True)
+    theirs = peer.logits(model, prompts)
+    with Engine.open(model, backend="cpu", context=max(map(len, prompts)), strict=True) as engine:
+        ours = [engine.logits(tokens) for tokens in prompts]
+    figures = [
+        (
+            truth.std(),
+            divergence(truth, a),
+            divergence(truth, b),
+            agreement(truth, a),
+            agreement(truth, b),
+        )
+        for truth, a, b in zip(truths, ours, theirs, strict=True)
+    ]
     spread, *means = np.mean(figures, axis=0).tolist()
     return Row(name, sum(map(len, prompts)), spread, *means)
 
@@ -86,14 +90,18 @@ def random_models(peer: LlamaCpp, only: Sequence[str], tokens: int, prompts: int
             yield compare(model.name, path, Path(folder) / "float32.gguf", ids, peer)
 
 
-def real_models(peer: LlamaCpp, models: Sequence[Path], tokens: int) -> Iterator[Row]:
-    """On the beginning of a fixed text; the float32 copies stay beside the files."""
+def real_models(peer: LlamaCpp, models: Sequence[Path], tokens: int, prompts: int) -> Iterator[Row]:
+    """On parts of a fixed text; the float32 copies stay beside the files."""
     for model in models:
         with open_gguf(model) as file:
             tokenizer = Tokenizer.from_gguf(file)
         ids = tokenizer.encode(TEXT.read_bytes(), bos=tokenizer.add_bos)
         twin = model.with_suffix(".float32.gguf")
-        yield compare(model.name, model, twin, [ids[:tokens]], peer)
+        yield compare(model.name, model, twin, _parts(ids, tokens)[:prompts], peer)
+
+
+def _parts(ids: list[int], size: int) -> list[list[int]]:
+    return [ids[start : start + size] for start in range(0, len(ids) - size + 1, size)]
 
 
 def line(row: Row) -> str:
@@ -113,14 +121,14 @@ def main() -> int:
     parser.add_argument("tools", type=Path)
     parser.add_argument("--real", type=Path, nargs="+", default=[])
     parser.add_argument("--only", nargs="+", default=[""])
-    parser.add_argument("--tokens", type=int, default=2048, help="of a prompt")
-    parser.add_argument("--prompts", type=int, default=2, help="for each random model")
+    parser.add_argument("--tokens", type=int, default=256, help="of a prompt")
+    parser.add_argument("--prompts", type=int, default=16, help="of each model")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     peer = LlamaCpp(asked.tools)
     found: Iterator[Row]
     if asked.real:
-        found = real_models(peer, asked.real, asked.tokens)
+        found = real_models(peer, asked.real, asked.tokens, asked.prompts)
     else:
         found = random_models(peer, asked.only, asked.tokens, asked.prompts)
     rows: list[Row] = []

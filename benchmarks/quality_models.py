@@ -39,6 +39,10 @@ ARCHITECTURES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 }
 """By name, the architecture as GGUF has it and what `write_tiny` is told beyond sizes."""
 
+EXPERTS = ("mixtral", "qwen2moe", "qwen3moe", "granitemoe", "gpt-oss")
+"""Rounding sends a token to another expert now and then, after which nothing compares; each layer
+does so, and so these have few."""
+
 _MIXES: tuple[Mapping[str, str], ...] = (
     {},
     {"output_quant": "q6_k"},
@@ -65,7 +69,8 @@ class Model:
     def write(self, path: Path, context: int) -> Path:
         """The file. Rows are whole super-blocks of 256, as K-quants need."""
         architecture, options = ARCHITECTURES[self.family]
-        sizes: dict[str, Any] = {"width": 256, "ffn": 512, "layers": 4, "head_size": 64}
+        layers = 2 if self.family in EXPERTS else 4
+        sizes: dict[str, Any] = {"width": 256, "ffn": 512, "layers": layers, "head_size": 64}
         sizes |= {"quant": self.quant, "context": context, "seed": self.seed}
         return write_tiny(path, architecture, **{**sizes, **self.mix, **options})
 

@@ -36,11 +36,11 @@ class LlamaCpp:
         activations, keys and values in half precision.
         """
         with tempfile.TemporaryDirectory() as folder:
-            asked, out = Path(folder) / "prompts.json", Path(folder) / "logits.npz"
+            asked, out = Path(folder) / "prompts.json", Path(folder) / "logits.npy"
             asked.write_text(json.dumps([[*prompt] for prompt in prompts]), encoding="ascii")
             self._run(__file__, self._tools, model, asked, out, *(["exact"] if exact else []))
-            with np.load(out, allow_pickle=False) as found:
-                return [found[str(number)] for number in range(len(prompts))]
+            rows = np.load(out, allow_pickle=False)
+        return np.split(rows, np.cumsum([len(prompt) for prompt in prompts])[:-1])
 
     def _run(self, script: Path | str, *arguments: Path | str) -> None:
         command = [sys.executable, str(script), *map(str, arguments)]
@@ -58,12 +58,12 @@ def evaluate(tools: Path, model: Path, prompts: Path, out: Path, *exact: str) ->
     spec.loader.exec_module(module)
     every: list[list[int]] = json.loads(prompts.read_text(encoding="ascii"))
     peer = module.Peer("linux-x64").open(model, max(map(len, every)) + 8, 2, exact=bool(exact))
-    found: dict[str, Array] = {}
-    for number, tokens in enumerate(every):
+    rows: list[Array] = []
+    for tokens in every:
         peer.clear()
         peer.decode(tokens, 0, all_logits=True)
-        found[str(number)] = np.stack([peer.logits(i) for i in range(len(tokens))])
-    np.savez(out, **found)
+        rows += [peer.logits(i) for i in range(len(tokens))]
+    np.save(out, np.stack(rows), allow_pickle=False)
 
 
 if __name__ == "__main__":

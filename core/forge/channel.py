@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
@@ -29,19 +29,18 @@ def _never() -> bool:
 
 
 class Channel(Generic[A]):
-    """Starts a worker and talks to it; every wait has a deadline. Owns the process.
+    """Talks to a worker; every wait has a deadline. Owns the process.
 
     `answers` is the union of what the worker says, `largest` the most bytes of one answer.
     """
 
     def __init__(
         self,
-        command: Sequence[str],
-        env: Mapping[str, str],
+        worker: WorkerProcess,
         answers: Any = Answer,
         largest: int = ANSWER_BYTES,
     ) -> None:
-        self._worker = WorkerProcess(command, env)
+        self._worker = worker
         self._largest = largest
         self._assembler: Assembler[A] = Assembler(answers, largest)
         self._torn = False

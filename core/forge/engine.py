@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from forge.ahead import Ahead
 from forge.errors import BackendWrong, ModelError, NoBackend, UsageError
 from forge.events import Done, Event, Fallback, Ready
 from forge.gguf import GGUFFile, open_gguf
@@ -48,13 +49,16 @@ class Engine:
         patience: float = 1.0,
         kv_type: str | None = None,
         fallback_to: Sequence[BackendSpec] | None = None,
+        ahead: Ahead | None = None,
     ) -> None:
         self._moved: list[Fallback] = []  # while loading, for the next reply's Done
         self._order, self._absent = order(backend, fallback_to)
         self.model = resolve(None if model is None else str(model))
         asked = "" if backend in (None, "auto") else self._order[0].name
         path = str(self.model.absolute())
-        options = WorkerOptions(path, context, device, threads, patience, asked, kv_type)
+        options = WorkerOptions(
+            *(path, context, device, threads, patience, asked, kv_type), ahead=ahead or Ahead()
+        )
         self._supervisor = Supervisor(self._order, options, strict=strict)
         self.file: GGUFFile = open_gguf(self.model)
 
@@ -73,10 +77,15 @@ class Engine:
             raise
         return engine
 
-    def load(self) -> Iterator[Event]:
-        """Load the model, telling how it goes; the tokenizer is made while the worker loads."""
+    def load(self, *, chat: bool = False) -> Iterator[Event]:
+        """Load the model, telling how it goes; the tokenizer is made while the worker loads.
+
+        For a `chat` the template is as well: TextError at once when the model has none.
+        """
         self._supervisor.spawn()
         self._check_vocabulary()
+        if chat:
+            _ = self.template
         for event in self._supervisor.load():
             if isinstance(event, Fallback):
                 self._moved.append(event)

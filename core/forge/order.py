@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 
+from forge.errors import BackendUnavailable
 from forge.plugins import Plugins, missing
 from forge.spec import BackendSpec
-from forge.supervisor import placements
 
 
 def order(
@@ -25,3 +26,15 @@ def order(
             known = [chosen, *(spec for spec in known if spec.name != chosen.name)]
     absent = {spec.name: advice for spec in known if (advice := missing(spec))}
     return placements(known, chosen, absent), absent
+
+
+def placements(
+    specs: Sequence[BackendSpec], chosen: BackendSpec | None, missing: Mapping[str, str]
+) -> list[BackendSpec]:
+    """The order to try: the chosen backend and those after it, or all that can run here."""
+    if chosen is not None:
+        if missing.get(chosen.name):
+            raise BackendUnavailable(f"{chosen.name}: {missing[chosen.name]}")
+        rest = itertools.dropwhile(lambda spec: spec.name != chosen.name, specs)
+        return [chosen, *(s for s in rest if s is not chosen and not missing.get(s.name))]
+    return [spec for spec in specs if not missing.get(spec.name)]

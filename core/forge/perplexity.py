@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from forge.errors import TextError
 
+WINDOW = 512
+"""llama.cpp's default, tokens."""
+
 
 @dataclass(frozen=True, slots=True)
 class Perplexity:
@@ -26,7 +29,7 @@ class Perplexity:
 def perplexity(
     logit_blocks: Callable[[Sequence[int]], Iterator[NDArray[Any]]],
     tokens: Sequence[int],
-    window: int = 512,
+    window: int = WINDOW,
     bos: int | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Perplexity:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -69,6 +70,16 @@ class WorkerProcess:
 
     def ended(self, seconds: float) -> bool:
         """Whether it ends by itself within that time."""
+        if hasattr(os, "pidfd_open") and self.process.poll() is None:
+            with suppress(OSError):  # Popen.wait(seconds) sleeps between looks, up to 50 ms
+                descriptor = os.pidfd_open(self.process.pid)
+                try:
+                    poll = select.poll()
+                    poll.register(descriptor, select.POLLIN)
+                    poll.poll(seconds * 1000)
+                    seconds = 0
+                finally:
+                    os.close(descriptor)
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(seconds)
         return self.process.returncode is not None

@@ -124,7 +124,7 @@ def attention(
     values[slots, :, positions] = v.reshape(count, kv_heads, -1)
     queries = q.reshape(count, kv_heads, heads // kv_heads, -1)
     out = np.empty((count, kv_heads, heads // kv_heads, values.shape[-1]), q.dtype)
-    for slot in np.unique(slots):
+    for slot in sorted({*slots.tolist()}):
         mine = np.flatnonzero(slots == slot)
         reach = int(positions[mine].max()) + 1
         step = max(1, _SCORES_AT_ONCE // (heads * reach))
@@ -271,7 +271,7 @@ def experts(
         weights = weights / weights.sum(axis=1, keepdims=True)
     gated = GATED[activation]
     out = np.zeros_like(x)
-    for expert in np.unique(chosen):
+    for expert in sorted({*chosen.ravel().tolist()}):
         row, place = np.nonzero(chosen == expert)
         g, u = x[row] @ gate[expert].T, x[row] @ up[expert].T
         if gate_bias is not None and up_bias is not None:

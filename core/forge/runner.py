@@ -36,7 +36,6 @@ from forge.messages import (
     Warm,
     Warmed,
 )
-from forge.paths import python_path
 from forge.sampling import SamplingParams
 from forge.spec import BackendSpec
 from forge.worker_options import WorkerOptions
@@ -65,7 +64,8 @@ class Runner:
         self._started = time.monotonic()
         self._device: str | None = None
         self.checks: tuple[Check, ...] = ()
-        self._channel: Channel[Answer] = Channel(options.command, _environment(spec, options))
+        worker = options.ahead.take(options.command, options.environment(spec))
+        self._channel: Channel[Answer] = Channel(worker)
         self._dialogue = Dialogue(self._channel, self._budgets)
         try:
             asked = spec.name == options.asked
@@ -268,11 +268,3 @@ class Runner:
     def gone(self) -> bool:
         """Whether a killed process has left its driver; looks without waiting."""
         return self._channel.kill(0)
-
-
-def _environment(spec: BackendSpec, options: WorkerOptions) -> dict[str, str]:
-    """The host's environment, without module paths that mean the current folder, and the spec's."""
-    env = {**os.environ, **spec.env}
-    env["PYTHONPATH"] = python_path(env.get("PYTHONPATH", ""))
-    threads = options.threads or len(os.sched_getaffinity(0))
-    return env | {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "OPENBLAS", "MKL")}

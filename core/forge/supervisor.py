@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from numpy.typing import NDArray
 
-from forge.errors import BackendError, BackendUnavailable, ForgeError, NoBackend
+from forge.errors import BackendError, ForgeError, NoBackend
 from forge.events import Event, Fallback, FinishReason, Prefill, Ready, Token
 from forge.runner import Runner
 from forge.sampling import SamplingParams
@@ -231,15 +230,3 @@ def _recorded(
             if isinstance(event, Token):
                 emitted.append(event.id)
             yield event
-
-
-def placements(
-    specs: Sequence[BackendSpec], chosen: BackendSpec | None, missing: Mapping[str, str]
-) -> list[BackendSpec]:
-    """The order to try: the chosen backend and those after it, or all that can run here."""
-    if chosen is not None:
-        if missing.get(chosen.name):
-            raise BackendUnavailable(f"{chosen.name}: {missing[chosen.name]}")
-        rest = itertools.dropwhile(lambda spec: spec.name != chosen.name, specs)
-        return [chosen, *(s for s in rest if s is not chosen and not missing.get(s.name))]
-    return [spec for spec in specs if not missing.get(spec.name)]

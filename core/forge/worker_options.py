@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from forge.ahead import Ahead
 from forge.budgets import SECONDS
 from forge.errors import UsageError
+from forge.paths import python_path
+from forge.spec import BackendSpec
 
 MOST_TOKENS = 2**31 - 1
 """More than any context."""
@@ -22,7 +26,8 @@ class WorkerOptions:
 
     device is for the backend that was `asked` for by name, if one was. patience multiplies every
     budget; `seconds` are the budgets by phase. kv_type is the KV cache's. `command` is what speaks
-    for a backend: given three descriptors, it answers as `forge.worker` does.
+    for a backend: given three descriptors, it answers as `forge.worker` does. `ahead` may own a
+    worker that is there already.
     """
 
     model: str | None
@@ -34,6 +39,7 @@ class WorkerOptions:
     kv_type: str | None = None
     seconds: Mapping[str, float] = field(default_factory=lambda: SECONDS)
     command: tuple[str, ...] = (sys.executable, "-P", "-m", "forge.worker")
+    ahead: Ahead = field(default_factory=Ahead, compare=False)
 
     def __post_init__(self) -> None:
         """Check what people type."""
@@ -47,3 +53,11 @@ class WorkerOptions:
             raise UsageError(f"a patience of {self.patience}: give a positive factor")
         if self.device is not None and not self.device.isprintable():
             raise UsageError(f"there is no device {self.device!r}")
+
+    def environment(self, spec: BackendSpec) -> dict[str, str]:
+        """The host's environment, without module paths that mean the current folder, and the
+        backend's."""
+        env = {**os.environ, **spec.env}
+        env["PYTHONPATH"] = python_path(env.get("PYTHONPATH", ""))
+        threads = self.threads or len(os.sched_getaffinity(0))
+        return env | {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "OPENBLAS", "MKL")}

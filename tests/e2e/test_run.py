@@ -159,6 +159,16 @@ def test_perplexity_of_likely_text_is_lower(forge, real_model, tmp_path):
     assert value(sense) < value(nonsense) / 2
 
 
+def test_perplexity_in_a_context_of_fewer_tokens_than_a_window_uses_all_of_it(forge, tmp_path):
+    model = write_tiny(tmp_path / "short.gguf", tokenizer="bytes", context=48)
+    (tmp_path / "text").write_text("a lamp that turns " * 30)
+    done = forge("perplexity", "-m", model, "-f", tmp_path / "text", "--json")
+    assert done.returncode == 0, done.stderr
+    said = last_object(done.stdout)
+    assert said["window"] == 48
+    assert said["scored"] == said["tokens"] // 48 * (48 - 1 - 48 // 2)
+
+
 def test_the_graph_prints_and_splits(forge, tiny_chat):
     whole = forge("graph", tiny_chat)
     assert "blk.1.attn_output" in whole.stdout

@@ -3,8 +3,8 @@
 import pytest
 
 from forge.errors import BackendUnavailable
+from forge.order import placements
 from forge.spec import BackendSpec
-from forge.supervisor import placements
 
 FAST, SLOW, FLOOR = (BackendSpec(name, "m:C") for name in ("fast", "slow", "floor"))
 ALL = [FAST, SLOW, FLOOR]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from forge.errors import UsageError
+from forge.errors import ForgeError, UsageError
 from forge.plugins import Plugins
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from forge.ahead import Ahead
     from forge.sampling import SamplingParams
 
 
@@ -63,6 +65,20 @@ def engine_choices(args: argparse.Namespace) -> dict[str, Any]:
         "patience": args.patience,
         "kv_type": args.kv_type,
     }
+
+
+def worker_ahead(args: argparse.Namespace) -> Ahead:
+    """The worker that those options will most likely need, started now; its owner closes it."""
+    from forge.ahead import Ahead
+    from forge.order import order
+    from forge.worker_options import WorkerOptions
+
+    ahead = Ahead()
+    with suppress(ForgeError):  # the engine says what is wrong
+        options = WorkerOptions(None, threads=args.threads)
+        first, *_ = order(args.backend, None)[0]
+        ahead.start(options.command, options.environment(first))
+    return ahead
 
 
 SAMPLING = (

@@ -15,7 +15,13 @@ def add(subparsers: Any) -> None:
     verb = subparsers.add_parser("perplexity", help="how well a model predicts a text")
     verb.add_argument("-f", "--file", required=True, metavar="F", help="a UTF-8 text")
     add_model(verb)
-    verb.add_argument("-w", "--window", type=int, default=512, metavar="N", help="tokens at a time")
+    verb.add_argument(
+        "-w",
+        "--window",
+        type=int,
+        metavar="N",
+        help="tokens at a time; 512, or the context if less",
+    )
     verb.add_argument("--json", action="store_true", help="one object")
     add_backend(verb)
     verb.set_defaults(run=run)
@@ -23,20 +29,21 @@ def add(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Never falls back: figures belong to one backend."""
-    if args.window < 2:
+    if args.window is not None and args.window < 2:
         raise UsageError(f"a window of {args.window} tokens: give at least 2")
     from forge.cli.screen import Screen, load
     from forge.cli.tokenize import encode_file
     from forge.engine import Engine
-    from forge.perplexity import perplexity
+    from forge.perplexity import WINDOW, perplexity
 
     screen = Screen()
     choices = {**engine_choices(args), "context": args.context or args.window}
     with Engine(find_model(args.model), **choices, strict=True) as engine:
         tokens = encode_file(engine.tokenizer, args.file)
         load(engine, screen)
+        window = args.window or min(WINDOW, engine.context)
         result = perplexity(
-            engine.logit_blocks, tokens, args.window, engine.tokenizer.leading_bos, screen.status
+            engine.logit_blocks, tokens, window, engine.tokenizer.leading_bos, screen.status
         )
         backend = engine.backend
     screen.status("")

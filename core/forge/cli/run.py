@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from forge.cli.options import (
@@ -16,12 +17,14 @@ from forge.cli.options import (
     find_model,
     sampling_params,
     token_ids,
+    worker_ahead,
 )
 from forge.errors import TextError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from forge.ahead import Ahead
     from forge.engine import Engine
     from forge.events import Done, Event
 
@@ -57,6 +60,11 @@ def add(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """One reply, or a chat."""
     _refuse_contradictions(args)
+    with closing(worker_ahead(args)) as ahead:
+        return _run(args, ahead)
+
+
+def _run(args: argparse.Namespace, ahead: Ahead) -> int:
     params = sampling_params(args)
     chat = args.prompt is None and args.tokens is None and sys.stdin.isatty() and not args.json
     prompt = None if chat or args.tokens is not None else _prompt(args)
@@ -67,11 +75,9 @@ def run(args: argparse.Namespace) -> int:
 
     screen = Screen(json=args.json)
     choices = engine_choices(args)
-    engine = Engine(find_model(args.model), **choices, strict=args.strict)
+    engine = Engine(find_model(args.model), **choices, strict=args.strict, ahead=ahead)
     with engine, interrupts(engine):
-        if not chat and tokens is None and not args.raw:
-            _ = engine.template  # a model without one is told so before it is loaded
-        if not load(engine, screen):
+        if not load(engine, screen, chat=not chat and tokens is None and not args.raw):
             return 130
         if chat:
             from forge.cli.chat import chat_loop

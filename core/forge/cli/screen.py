@@ -111,9 +111,9 @@ class Screen:
             self._status = text
 
 
-def load(engine: Engine, screen: Screen) -> bool:
-    """Load the model before the first prompt; False when it was cancelled."""
-    for event in engine.load():
+def load(engine: Engine, screen: Screen, *, chat: bool = False) -> bool:
+    """Load the model before the first prompt, for a `chat` or not; False when it was cancelled."""
+    for event in engine.load(chat=chat):
         match event:
             case Loading() | Ready():
                 screen.progress(event)

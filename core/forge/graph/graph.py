@@ -26,9 +26,15 @@ class Graph:
     nodes: tuple[Node, ...]
     outputs: tuple[str, ...]
     name: str = field(default="graph", compare=False)
+    _known: dict[str, Value] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def validate(self) -> dict[str, Value]:
         """Check every rule and return the spec of every value; GraphError names the culprit."""
+        if not self._known:  # it takes milliseconds, and everyone on the way to a token asks
+            self._known.update(self._validated())
+        return dict(self._known)
+
+    def _validated(self) -> dict[str, Value]:
         names = [*self.inputs, *self.weights, *self.state, *(node.name for node in self.nodes)]
         for name, times in Counter(names).items():
             if times > 1:

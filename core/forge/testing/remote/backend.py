@@ -21,6 +21,7 @@ from forge.graph import Graph
 from forge.health import Check, Device
 from forge.messages import Close
 from forge.paths import python_path
+from forge.process import WorkerProcess
 from forge.sampling import SamplingParams
 from forge.spec import BackendSpec
 from forge.testing.remote import messages as m
@@ -41,7 +42,7 @@ class Worker:
         env = {**os.environ, **spec.env}
         env["PYTHONPATH"] = python_path(env.get("PYTHONPATH", ""))
         command = (sys.executable, "-P", "-m", "forge.testing.remote")
-        self._channel: Channel[m.Answer] = Channel(command, env, m.Answer, m.LARGEST)
+        self._channel: Channel[m.Answer] = Channel(WorkerProcess(command, env), m.Answer, m.LARGEST)
 
     @property
     def alive(self) -> bool:

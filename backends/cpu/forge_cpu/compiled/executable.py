@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -13,9 +13,11 @@ from forge.backend import (
     Graph,
     Progress,
     Rows,
+    Sampler,
     Weight,
     row_indices,
 )
+from forge_cpu.compiled.calls import Recorder
 from forge_cpu.compiled.emit import Emitter
 from forge_cpu.compiled.memory import Memory
 from forge_cpu.compiled.own import own_values
@@ -23,6 +25,7 @@ from forge_cpu.compiled.packed import load, packers, placeholders
 from forge_cpu.compiled.shared import Shared
 from forge_cpu.crew import Crew
 from forge_cpu.library import Library
+from forge_cpu.order import Order
 
 _CHUNK_WORK = 100e9
 """Multiply-adds of one prefill chunk: well under a second of a small CPU, as each is a beat."""
@@ -46,10 +49,15 @@ class CompiledExecutable(Executable):
         packed = load(graph, weights, library, crew, progress)
         self._shared = Shared(graph, packed, crew.size, chunk)
         self._memories = _memories(self._shared, chunk)
-        self._programs = {
-            single: Emitter(memory, library, single=single).record().program()
+        recorders = {
+            single: Emitter(memory, library, single=single).record()
             for single, memory in self._memories.items()
         }
+        self._programs = {single: recorder.program() for single, recorder in recorders.items()}
+        self._order = _order(graph, self._memories[True])
+        if self._order:
+            _add_order(recorders[True], self._memories[True], self._order)
+            self._decoding = recorders[True].program()
 
     @property
     def graph(self) -> Graph:
@@ -75,11 +83,29 @@ class CompiledExecutable(Executable):
             for name in self._graph.outputs
         }
 
+    def decode(
+        self, token: int, start: int, count: int, sampler: Sampler, slot: int = 0
+    ) -> Iterator[int]:
+        """The threads find the few logits that can be drawn; Python sees no others."""
+        if not (self._order and sampler.candidates):
+            yield from super().decode(token, start, count, sampler, slot)
+            return
+        for position in range(start, start + count):
+            if not self._open:
+                raise BackendError("this executable is closed")
+            one = {"tokens": token, "positions": position, "slots": slot, "rows": 0}
+            self._shared.inputs.set({name: np.array([value]) for name, value in one.items()})
+            self._crew.run(self._decoding)
+            token = self._order.draw(sampler, position + 1)
+            sampler.accept(token)
+            yield token
+
     def close(self) -> None:
         """Drop weights, caches and activations."""
         if self._open:
             self._open = False
             del self._shared, self._memories, self._programs
+            self._order = None
 
 
 def _memories(shared: Shared, chunk: int) -> dict[bool, Memory]:
@@ -90,11 +116,27 @@ def _memories(shared: Shared, chunk: int) -> dict[bool, Memory]:
 def kernels(graph: Graph, library: Library, threads: int) -> set[str]:
     """The names of all that the graph takes, by writing its programs over no weights."""
     shared = Shared(graph, placeholders(graph), threads, 1)
-    return packers(graph) | {
-        name
-        for single, memory in _memories(shared, 1).items()
-        for name in Emitter(memory, library, single=single).record().kernels
-    }
+    found = packers(graph)
+    for single, memory in _memories(shared, 1).items():
+        recorder = Emitter(memory, library, single=single).record()
+        if single and (order := _order(graph, memory)):
+            _add_order(recorder, memory, order)
+        found |= {*recorder.kernels}
+    return found
+
+
+def _order(graph: Graph, memory: Memory) -> Order | None:
+    """Where a graph makes logits of tokens, what finds the largest of a row."""
+    if set(graph.inputs) != {"tokens", "positions", "slots", "rows"} or len(graph.outputs) != 1:
+        return None
+    row = memory.output(graph.outputs[0])
+    return Order(row[0]) if row.ndim == 2 else None
+
+
+def _add_order(recorder: Recorder, memory: Memory, order: Order) -> None:
+    (output,) = memory.shared.graph.outputs
+    with recorder.touching([memory.output(output)], [order.extremes]):
+        order.add(recorder)
 
 
 def _chunk(graph: Graph) -> int:

@@ -23,6 +23,6 @@ def own_values(shared: Shared) -> frozenset[str]:
         most = _CURVED_COLUMNS if step.node.op in _CURVED else most
         if step.node.op is Op.ATTENTION:
             most = _COLUMNS
-        if shared.width(step.out) <= most:
+        if shared.width(step.out) <= most and step.out not in shared.graph.outputs:
             found.add(step.out)
     return frozenset(found)

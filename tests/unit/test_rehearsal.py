@@ -19,7 +19,7 @@ from forge.models import ARCHITECTURES, build_graph
 from forge.probe import check
 from forge.rehearsal import LEAST_BOUND, rehearse
 from forge.testing import write_tiny
-from forge_cpu.backend import CpuBackend
+from forge_cpu.plain import NumpyBackend
 
 Array = np.ndarray[Any, Any]
 Wrap = Callable[[Executable, Executable], Executable]
@@ -40,7 +40,7 @@ def small(file: GGUFFile) -> Miniature:
     return found
 
 
-class Wrapping(CpuBackend):
+class Wrapping(NumpyBackend):
     """Compiles what it is given twice, or a changed graph, and hands out what is made of both."""
 
     def __init__(self, wrap: Wrap, change: Callable[[Node], Node] = lambda node: node) -> None:
@@ -156,7 +156,7 @@ def test_every_architecture_has_a_small_one_that_honest_backends_compute(
 ) -> None:
     with model(tmp_path, architecture, quant) as file:
         graph, made = build_graph(file), small(file)
-        backend = CpuBackend(BackendConfig(threads=1))
+        backend = NumpyBackend(BackendConfig(threads=1))
         assert rehearse(backend, made, silent, silent) < 1e-9
         assert {n.op for n in graph.nodes} == {n.op for n in made.graph.nodes}
         ways = {(n.op, n.attrs.get("window", 0) > 0) for n in graph.nodes}
@@ -182,7 +182,7 @@ def test_a_large_model_becomes_small(tmp_path: Path) -> None:
         assert shapes["blk.0.attn_output.weight"] == (256, 256)  # two of 64 are no whole block
         assert shapes["blk.0.attn_k.weight"] == (128, 256)
         assert shapes["blk.0.ffn_down.weight"] == (256, 512)
-        assert rehearse(CpuBackend(BackendConfig(threads=1)), made, silent, silent) < 1e-9
+        assert rehearse(NumpyBackend(BackendConfig(threads=1)), made, silent, silent) < 1e-9
 
 
 def test_stages_are_rehearsed_too(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_stages_are_rehearsed_too(tmp_path: Path) -> None:
         for stage in build_graph(file).split(2):
             made = miniature(stage, file)
             assert made is not None
-            assert rehearse(CpuBackend(BackendConfig(threads=1)), made, silent, silent) < 1e-9
+            assert rehearse(NumpyBackend(BackendConfig(threads=1)), made, silent, silent) < 1e-9
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gemma3", "gpt-oss", "olmo2", "gpt2"])
@@ -237,7 +237,7 @@ def test_the_check_before_a_model_serves_ends_with_it(tmp_path: Path) -> None:
     beats: list[tuple[int, int, str]] = []
     with model(tmp_path, "llama") as file:
         graph = build_graph(file)
-        check(CpuBackend(BackendConfig(threads=1)), graph, file, lambda *b: beats.append(b))
+        check(NumpyBackend(BackendConfig(threads=1)), graph, file, lambda *b: beats.append(b))
         *_, before, last = beats
         assert before[2] == last[2] == "the model in small"
         assert before[0] + 1 == last[0] == last[1]

@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from forge.backend import Executable, Graph
+from forge.backend import BackendConfig, Executable, Graph
 from forge.gguf import GGUFFile, open_gguf
+from forge.miniature import miniature
 from forge.models import ARCHITECTURES, build_graph
+from forge.rehearsal import LEAST_BOUND, rehearse
 from forge.testing import write_tiny
 from forge.testing.tiny_families import FAMILIES
 from forge.weights import Weights
+from forge_cpu.backend import CpuBackend
 from forge_cpu.compiled.choice import MATRICES, all_computed
 from forge_cpu.compiled.executable import CompiledExecutable
 from forge_cpu.crew import Crew
@@ -109,3 +112,18 @@ def test_quantised_experts_have_the_same_bits_in_any_chunks(
         kernels.keep(0, 0)
         np.testing.assert_array_equal(whole, logits(kernels, [31, 1, 16]))
         kernels.close()
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma3", "gpt-oss", "qwen2moe"])
+def test_a_program_of_it_in_small_passes_the_rehearsal(architecture: str, tmp_path: Path) -> None:
+    backend = CpuBackend(BackendConfig(threads=2))
+    try:
+        with model(tmp_path, architecture, "q4_k") as file:
+            graph = build_graph(file, context=CONTEXT, state_dtype="f16")
+            small = miniature(graph, file)
+            assert small is not None
+            assert all_computed(small.graph)
+            worst = rehearse(backend, small, silent, lambda: None)
+    finally:
+        backend.close()
+    assert 0 < worst < LEAST_BOUND / 2

@@ -107,6 +107,11 @@ class Channel(Generic[A]):
             self._wait(select.POLLIN, read, seconds, interrupted)
         return found
 
+    @property
+    def pending(self) -> bool:
+        """Whether something that came has not been taken yet."""
+        return self._assembler.pending > 0
+
     def _wait(
         self,
         what: int,

@@ -37,21 +37,26 @@ def one_cache_of_code() -> Iterator[None]:
         yield
 
 
+def compiled(model: Path) -> Path:
+    """The model, once its kernels are in the cache: no limit of a test is meant for that."""
+    for _ in warm_up(Plugins().backend("cpu"), model, WorkerOptions(None)):
+        pass
+    return model
+
+
 @pytest.fixture(scope="session")
 def real_model() -> Path:
     """SmolLM2-135M-Instruct, the default model, whose kernels are compiled."""
     path = os.environ.get("FORGE_TEST_MODEL")
     if not path:
         pytest.skip("FORGE_TEST_MODEL names no model; `forge pull smollm2` prints the path of one")
-    for _ in warm_up(Plugins().backend("cpu"), Path(path), WorkerOptions(None)):
-        pass
-    return Path(path)
+    return compiled(Path(path))
 
 
 @pytest.fixture(scope="session")
 def tiny_chat(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A live random-weight model with a byte-level vocabulary and a chat template."""
-    return write_tiny(tmp_path_factory.mktemp("tiny") / "tiny.gguf", tokenizer="bytes")
+    """A live random-weight model with a byte-level vocabulary and a chat template, compiled."""
+    return compiled(write_tiny(tmp_path_factory.mktemp("tiny") / "tiny.gguf", tokenizer="bytes"))
 
 
 Forge = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -55,43 +55,45 @@ class CpuBackend(NumpyBackend):
             return _slow(str(error), f"allow code that is made while a program runs, or {_MEND}")
         return Check(_CHECK, True, f"{self._compiler.isa}, kept in {self._compiler.folder}")
 
+    @property
+    def _kernels(self) -> Compiler | None:
+        """What serves new graphs; executables keep the crew that they have."""
+        return self._compiler if self._found.ok else None
+
     def checks(self) -> list[Check]:
         """Which kernels compute, or why none do."""
         return [self._found]
 
     def supports(self, node: Node, specs: Mapping[str, Value]) -> bool:
         """Every op; with kernels, the weight types that they read."""
-        reads = self._compiler is None or self._compiler.reads(node, specs)
+        reads = self._kernels is None or self._kernels.reads(node, specs)
         return reads and super().supports(node, specs)
 
     def compile(
         self, graph: Graph, weights: Mapping[str, Weight], progress: Progress
     ) -> Executable:
         """A program of kernels; numpy where there are none for some node."""
-        if self._prepared(graph, progress) and self._compiler:
-            return self._compiler.compile(graph, weights, progress)
+        if kernels := self._prepared(graph, progress):
+            return kernels.compile(graph, weights, progress)
         return super().compile(graph, weights, progress)
 
     def warm(self, graph: Graph | None, progress: Progress) -> str:
         """Have the graph's kernels compiled, or all there are."""
-        if self._prepared(graph, progress) and self._compiler:
-            return str(self._compiler.folder)
-        return ""
+        kernels = self._prepared(graph, progress)
+        return str(kernels.folder) if kernels else ""
 
-    def _prepared(self, graph: Graph | None, progress: Progress) -> bool:
-        """Whether kernels compute the graph; one that cannot be compiled is the end of them all."""
-        if self._compiler is None or not (graph is None or self._compiler.takes(graph)):
-            return False
-        why = self._compiler.prepare(graph, progress)
-        if why:
-            self._compiler.close()
-            self._compiler, self._found = None, _slow(why, _MEND)
-        return not why
+    def _prepared(self, graph: Graph | None, progress: Progress) -> Compiler | None:
+        """What computes the graph, all compiled; a kernel that cannot be is the end of them all."""
+        if self._kernels and (graph is None or self._kernels.takes(graph)):
+            if why := self._kernels.prepare(graph, progress):
+                self._found = _slow(why, _MEND)
+            return self._kernels
+        return None
 
     def required(self, graph: Graph) -> int:
         """Weights and state as they are kept, and one chunk's activations."""
-        if self._compiler and self._compiler.takes(graph):
-            return self._compiler.required(graph) + ACTIVATIONS
+        if self._kernels and self._kernels.takes(graph):
+            return self._kernels.required(graph) + ACTIVATIONS
         return super().required(graph)
 
     def close(self) -> None:

@@ -32,6 +32,9 @@ class Emitter:
         self.recorder = Recorder(library)
         self._quantised: dict[int, str] = {}
         self._angles: set[object] = set()
+        products = [step for step in memory.shared.steps if step.node.op is Op.MATMUL]
+        nexts = [*products[1:], *products[:1]]
+        self._following = {a.out: b.reads[1] for a, b in zip(products, nexts, strict=True)}
 
     def record(self) -> Recorder:
         """All steps; `single` ones are for runs of one token."""
@@ -39,11 +42,9 @@ class Emitter:
             EMITTERS[step.node.op](self, step)
         return self.recorder
 
-    def following(self, step: Step) -> Packed | None:
+    def following(self, step: Step) -> Packed:
         """The matrix of the product after this one; of the last, the first product's."""
-        matrices = [s.reads[1] for s in self.memory.shared.steps if s.node.op is Op.MATMUL]
-        after = matrices.index(step.reads[1]) + 1
-        return self.memory.shared.matrix(matrices[after % len(matrices)])
+        return self.memory.shared.matrix(self._following[step.out])
 
     def lines(self, name: str) -> Array | PerThread:
         """An activation quantised to int8 in blocks; once for all products that read it."""

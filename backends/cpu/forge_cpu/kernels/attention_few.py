@@ -50,7 +50,7 @@ def few(kind: str, isa: Isa) -> Function:
     group_bytes, row_bytes = sizes(kind)
     append = append_one(kind, isa)
     cells, shape = Cells(kind, isa is not Isa.GENERIC), blocking(isa)
-    score, apply = scores(cells, shape), weigh(cells, shape)
+    score, apply = scores(cells, shape, ahead=True), weigh(cells, shape, ahead=True)
     score_rows, value_rows = shape.score_rows, shape.value_rows
 
     def kernel(args, thread, threads):

@@ -19,13 +19,16 @@ from numba.extending import intrinsic
 from forge_cpu.isa import Isa
 from forge_cpu.kernels.cells import Cells, group_size, row_size, scaled
 from forge_cpu.kernels.lanes import LANES, Number, constant, load, ranged, splat, store
-from forge_cpu.kernels.vectors import F32, I64, word
+from forge_cpu.kernels.vectors import F32, I64, prefetch, word
 from forge_cpu.kv import BLOCK, TILE
 
 ROWS = 8
 """Rows whose queries lie side by side, column by column."""
 LINE = 64
 """Bytes of a vector."""
+
+_AHEAD = 2048
+"""Bytes of values that are fetched ahead."""
 
 _FLOATS = ir.VectorType(F32, LANES)
 
@@ -45,10 +48,11 @@ def blocking(isa: Isa) -> Blocking:
     return Blocking(8, 2, 6, 4) if isa is Isa.AVX512VNNI else Blocking(4, 1, 3, 2)
 
 
-def scores(cells: Cells, shape: Blocking) -> Any:
+def scores(cells: Cells, shape: Blocking, *, ahead: bool = False) -> Any:
     """An intrinsic: queries [size, ROWS] times keys in groups, to out [rows, TILE].
 
-    Groups come in pairs; `rows` is at most shape.score_rows.
+    Groups come in pairs; `rows` is at most shape.score_rows. With `ahead` keys are fetched before
+    their turn: a single token's come from memory, and are used once.
     """
 
     @intrinsic
@@ -61,7 +65,7 @@ def scores(cells: Cells, shape: Blocking) -> Any:
         def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> ir.Value:
             rows, *rest = arguments
             for count in _cases(builder, rows, shape.score_rows):
-                _scores(builder, cells, count, shape.score_vectors, *rest)
+                _scores(builder, cells, ahead, count, shape.score_vectors, *rest)
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 6), generate
@@ -72,6 +76,7 @@ def scores(cells: Cells, shape: Blocking) -> Any:
 def _scores(
     builder: ir.IRBuilder,
     cells: Cells,
+    ahead: bool,
     rows: int,
     vectors: int,
     queries: ir.Value,
@@ -91,6 +96,10 @@ def _scores(
             with ranged(builder, start, stop, 1) as column:
                 offset = builder.mul(column, word(column_bytes))
                 loaded = scaled([cells.vector(builder, b, offset) for b in bases], scales)
+                if ahead:
+                    for b in bases:  # the same stream's next group
+                        onward = builder.add(b, builder.mul(group_bytes, word(vectors)))
+                        prefetch(builder, builder.add(onward, offset), 0)
                 at = builder.mul(column, word(4 * ROWS))
                 for row in range(rows):
                     query = _same(builder, queries, builder.add(at, word(4 * row)))
@@ -112,8 +121,11 @@ def _scores(
                 store(builder, value, target, 4 * TILE * row + LINE * v)
 
 
-def weigh(cells: Cells, shape: Blocking) -> Any:
-    """An intrinsic: sums [rows, stride] += weights [rows, TILE] times the rows of values."""
+def weigh(cells: Cells, shape: Blocking, *, ahead: bool = False) -> Any:
+    """An intrinsic: sums [rows, stride] += weights [rows, TILE] times the rows of values.
+
+    With `ahead` values are fetched before their turn.
+    """
 
     @intrinsic
     def apply(
@@ -139,7 +151,7 @@ def weigh(cells: Cells, shape: Blocking) -> Any:
             for count in _cases(builder, rows, shape.value_rows):
                 for start, stop, vectors in parts:
                     with ranged(builder, start, stop, vectors) as column:
-                        _weigh(builder, cells, count, vectors, column, *given)
+                        _weigh(builder, cells, ahead, count, vectors, column, *given)
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 8), generate
@@ -150,6 +162,7 @@ def weigh(cells: Cells, shape: Blocking) -> Any:
 def _weigh(
     builder: ir.IRBuilder,
     cells: Cells,
+    ahead: bool,
     rows: int,
     vectors: int,
     column: ir.Value,
@@ -182,6 +195,9 @@ def _weigh(
             cells.vector(builder, left, builder.add(offset, word(cells.bytes * LANES * v)))
             for v in range(vectors)
         ]
+        if ahead:
+            for line in range(0, cells.bytes * LANES * vectors, LINE):
+                prefetch(builder, builder.add(left, offset), _AHEAD + line)
         if cells.kind == "q8_0":
             scales = [
                 cells.same(builder, scale_at, builder.add(offset, word(2 * block)))

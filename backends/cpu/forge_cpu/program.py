@@ -84,6 +84,11 @@ class Program:
         return tuple(self._names)
 
     @property
+    def blocks(self) -> tuple[Array, ...]:
+        """The arguments of each step: int64 [arguments], or [threads, arguments]."""
+        return tuple(self._blocks)
+
+    @property
     def table(self) -> Array:
         """int64 [steps, 5]: function, arguments, bytes between the threads' arguments, whether
         each thread does all of it, whether all wait behind it."""

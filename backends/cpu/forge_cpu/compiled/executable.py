@@ -26,6 +26,7 @@ from forge_cpu.compiled.shared import Shared
 from forge_cpu.crew import Crew
 from forge_cpu.library import Library
 from forge_cpu.order import Order
+from forge_cpu.program import Program
 
 _CHUNK_WORK = 100e9
 """Multiply-adds of one prefill chunk: well under a second of a small CPU, as each is a beat."""
@@ -63,6 +64,11 @@ class CompiledExecutable(Executable):
     def graph(self) -> Graph:
         """The graph it was compiled from."""
         return self._graph
+
+    @property
+    def program_of_one(self) -> Program:
+        """What a run of one token is; for looking at."""
+        return self._programs[True]
 
     def run(
         self, inputs: Mapping[str, Array], positions: Array, slots: Array, rows: Rows

@@ -10,7 +10,7 @@ from forge_cpu.compiled.packed import BIASES
 from forge_cpu.formats import FORMATS
 from forge_cpu.packing import DENSE
 
-MATRICES = (*DENSE, *FORMATS)
+MATRICES = (*sorted(DENSE), *FORMATS)
 """Types that matrices are computed in."""
 
 

@@ -107,23 +107,25 @@ class _Tile:
         address = self._of_row(address, 4)
         dots = dots_for(self.isa)(builder, form)
         codes = Codes(builder, form, self.isa, self.lanes, address)
-        running = [[dots.begin(v) for v in self._starts(dots, line)] for line in lines]
-        for number in range(BLOCK // 4):
-            known = dots.weights(codes.vector(number))
-            half = number // _HALF
-            for token, line in enumerate(lines):
-                x = splat(builder, load(builder, line, 4 * number, I32), self.lanes)
-                place = half if form.halves else 0
-                running[token][place] = dots.add(running[token][place], known, x)
-        self._scaled(dots, start, block, factors, lines, running, sums)
+        scales, minima = self._scales(start, block, factors), self._minima(start, block, factors)
+        parts = 2 if form.halves else 1  # one after the other: the registers hold sums of one
+        for part in range(parts):
+            running = [dots.begin(self._start(dots, line, part)) for line in lines]
+            for number in range(part * _HALF, BLOCK // 4 if part + 1 == parts else _HALF):
+                known = dots.weights(codes.vector(number))
+                for token, line in enumerate(lines):
+                    x = splat(builder, load(builder, line, 4 * number, I32), self.lanes)
+                    running[token] = dots.add(running[token], known, x)
+            found = [dots.end(total) for total in running]
+            place = (LOW_TOTAL, HIGH_TOTAL)[part] if form.halves else TOTAL
+            self._scaled(scales[part], minima[part] if minima else None, place, lines, found, sums)
 
-    def _starts(self, dots: Dots, line: Any) -> list[Any]:
-        """What the sums begin with: minus the offset's share."""
+    def _start(self, dots: Dots, line: Any, part: int) -> Any:
+        """What a sum begins with: minus the offset's share."""
         form, builder = self.form, self.builder
-        none = [constant(I32, self.lanes, 0)] * (2 if form.halves else 1)
         offset = 128 if form.table else form.offset
         if not offset or not dots.starts_from_offset:
-            return none
+            return constant(I32, self.lanes, 0)
         known: dict[int, tuple[int, ...]] = {
             4: (LOW_BY_4, HIGH_BY_4),
             32: (LOW_BY_4, HIGH_BY_4),
@@ -132,34 +134,24 @@ class _Tile:
             128: (BY_128,),
         }
         times = {16: 1, 32: 3}.get(offset, 0)
-        starts = [splat(builder, load(builder, line, at, I32), self.lanes) for at in known[offset]]
-        if times:
-            starts = [builder.shl(s, constant(I32, self.lanes, times)) for s in starts]
-        return starts
+        start = splat(builder, load(builder, line, known[offset][part], I32), self.lanes)
+        return builder.shl(start, constant(I32, self.lanes, times)) if times else start
 
     def _scaled(
         self,
-        dots: Dots,
-        start: Any,
-        block: Any,
-        factors: Any,
+        scale: Any,
+        minimum: Any | None,
+        place: int,
         lines: list[Any],
-        running: list[list[Any]],
+        found: list[Any],
         sums: list[Any],
     ) -> None:
-        """Each sum times its scales joins its token's total."""
-        builder, form = self.builder, self.form
-        scale, by_half = self._scales(start, block, factors)
-        minima = self._minima(start, block, factors)
-        for line, parts, total in zip(lines, running, sums, strict=True):
-            whole = dots.end(parts[0])
-            if form.halves:
-                other = dots.end(parts[1])
-                whole = builder.add(builder.mul(whole, by_half[0]), builder.mul(other, by_half[1]))
+        """Each token's sum times its scales joins its total."""
+        builder = self.builder
+        for line, whole, total in zip(lines, found, sums, strict=True):
             own = builder.fmul(scale, self._spread(line, SCALE))
             value = self._multiply_add(own, builder.sitofp(whole, self.floats), builder.load(total))
-            places = (LOW_TOTAL, HIGH_TOTAL) if form.halves else (TOTAL,)
-            for minimum, place in zip(minima, places, strict=False):
+            if minimum is not None:
                 value = self._multiply_add(minimum, self._spread(line, place), value)
             builder.store(value, total)
 
@@ -182,22 +174,20 @@ class _Tile:
             for number in range(self.form.factors)
         ]
 
-    def _scales(self, start: Any, block: Any, factors: Any) -> tuple[Any, list[Any]]:
-        """What the sum is multiplied by, and before that its halves by int32 vectors."""
+    def _scales(self, start: Any, block: Any, factors: Any) -> list[Any]:
+        """What the sum is multiplied by, or those of the halves."""
         builder, form = self.builder, self.form
         bytes_apart = word(form.scale_bytes)
         address = builder.add(start, builder.mul(block, bytes_apart))
         at = form.scales_at
         if form.scales == "f16":
-            return halves_to_floats(builder, self._of_row(address, 2), at, self.lanes), []
+            return [halves_to_floats(builder, self._of_row(address, 2), at, self.lanes)]
         if form.scales == "e8m0":
-            return self._powers(self._bytes(address, at)), []
-        if form.halves:
-            both = [self._bytes(address, at), self._bytes(address, at + ROWS)]
-            if form.scales == "nibbles":
-                both = [builder.and_(b, constant(I32, self.lanes, 15)) for b in both]
-            return factors[0], both
-        return builder.fmul(builder.sitofp(self._bytes(address, at), self.floats), factors[0]), []
+            return [self._powers(self._bytes(address, at))]
+        found = [self._bytes(address, at + ROWS * half) for half in range(1 + form.halves)]
+        if form.scales == "nibbles":
+            found = [builder.and_(b, constant(I32, self.lanes, 15)) for b in found]
+        return [builder.fmul(builder.sitofp(b, self.floats), factors[0]) for b in found]
 
     def _minima(self, start: Any, block: Any, factors: Any) -> list[Any]:
         """What the sums of x are multiplied by: one for the block, or one for each half."""

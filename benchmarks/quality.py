@@ -45,6 +45,8 @@ class Row:
     peer_kl: float
     forge_top1: float
     peer_top1: float
+    error: float
+    """The standard error of `ratio`, from how it differs between prompts."""
 
     @property
     def ratio(self) -> float:
@@ -76,7 +78,9 @@ def compare(
         for truth, a, b in zip(truths, ours, theirs, strict=True)
     ]
     spread, *means = np.mean(figures, axis=0).tolist()
-    return Row(name, sum(map(len, prompts)), spread, *means)
+    _, a, b, *_ = np.array(figures).T
+    error = np.std(a - a.mean() / b.mean() * b) / np.sqrt(len(a)) / b.mean()
+    return Row(name, sum(map(len, prompts)), spread, *means, float(error))
 
 
 def random_models(peer: LlamaCpp, only: Sequence[str], tokens: int, prompts: int) -> Iterator[Row]:
@@ -107,7 +111,11 @@ def _parts(ids: list[int], size: int) -> list[list[int]]:
 def line(row: Row) -> str:
     """A row of the table."""
     cells = [row.model, row.tokens, f"{row.forge_kl:.2e}", f"{row.peer_kl:.2e}"]
-    cells += [f"{row.ratio:.2f}", f"{100 * row.forge_top1:.2f}", f"{100 * row.peer_top1:.2f}"]
+    cells += [
+        f"{row.ratio:.2f} ± {row.error:.2f}",
+        f"{100 * row.forge_top1:.2f}",
+        f"{100 * row.peer_top1:.2f}",
+    ]
     return f"| {' | '.join(map(str, cells))} |{'' if row.good else ' beyond the bounds'}"
 
 
@@ -121,8 +129,8 @@ def main() -> int:
     parser.add_argument("tools", type=Path)
     parser.add_argument("--real", type=Path, nargs="+", default=[])
     parser.add_argument("--only", nargs="+", default=[""])
-    parser.add_argument("--tokens", type=int, default=256, help="of a prompt")
-    parser.add_argument("--prompts", type=int, default=16, help="of each model")
+    parser.add_argument("--tokens", type=int, default=128, help="of a prompt")
+    parser.add_argument("--prompts", type=int, default=64, help="of each model")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     peer = LlamaCpp(asked.tools)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from forge.errors import GraphError
 from forge.graph.signatures import Value, infer
@@ -12,7 +13,7 @@ from forge.graph.spec import Node, Op, StateSpec, TensorSpec, WeightSpec
 from forge.graph.text import as_text
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: what is found out once is kept beside the fields
 class Graph:
     """One stage of a model: tokens or a hidden state in, logits or a hidden state out.
 
@@ -26,14 +27,12 @@ class Graph:
     nodes: tuple[Node, ...]
     outputs: tuple[str, ...]
     name: str = field(default="graph", compare=False)
-    _known: dict[str, Value] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def validate(self) -> dict[str, Value]:
         """Check every rule and return the spec of every value; GraphError names the culprit."""
-        if not self._known:  # it takes milliseconds, and everyone on the way to a token asks
-            self._known.update(self._validated())
-        return dict(self._known)
+        return dict(self._validated)  # computing it takes milliseconds, and all ask for it
 
+    @cached_property
     def _validated(self) -> dict[str, Value]:
         names = [*self.inputs, *self.weights, *self.state, *(node.name for node in self.nodes)]
         for name, times in Counter(names).items():

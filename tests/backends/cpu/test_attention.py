@@ -8,13 +8,13 @@ import pytest
 
 from forge.testing.truth import nmse
 from forge_cpu.crew import Crew
-from forge_cpu.isa import Isa, current
+from forge_cpu.isa import available
 from forge_cpu.kv import FEW, KIND_BYTES, TILE, KvCache, KvLayout
 from forge_cpu.library import Library
 
 from .conversation import Conversation, Machine, attention_graph
 
-ISAS = [isa for isa in Isa if [*Isa].index(isa) <= [*Isa].index(current())]
+ISAS = available()
 BOUNDS = {"f32": 1e-11, "f16": 1e-6, "q8_0": 3e-4}
 """Rounding of keys and values at scores that spread over several units."""
 SHAPES = {

@@ -107,7 +107,6 @@ class _Tile:
         address = self._of_row(address, 4)
         dots = dots_for(self.isa)(builder, form)
         codes = Codes(builder, form, self.isa, self.lanes, address)
-        scales, minima = self._scales(start, block, factors), self._minima(start, block, factors)
         parts = 2 if form.halves else 1  # one after the other: the registers hold sums of one
         for part in range(parts):
             running = [dots.begin(self._start(dots, line, part)) for line in lines]
@@ -117,8 +116,10 @@ class _Tile:
                     x = splat(builder, load(builder, line, 4 * number, I32), self.lanes)
                     running[token] = dots.add(running[token], known, x)
             found = [dots.end(total) for total in running]
+            scale = self._scale(start, block, factors, part)
+            minimum = self._minimum(start, block, factors, part)
             place = (LOW_TOTAL, HIGH_TOTAL)[part] if form.halves else TOTAL
-            self._scaled(scales[part], minima[part] if minima else None, place, lines, found, sums)
+            self._scaled(scale, minimum, place, lines, found, sums)
 
     def _start(self, dots: Dots, line: Any, part: int) -> Any:
         """What a sum begins with: minus the offset's share."""
@@ -174,37 +175,34 @@ class _Tile:
             for number in range(self.form.factors)
         ]
 
-    def _scales(self, start: Any, block: Any, factors: Any) -> list[Any]:
-        """What the sum is multiplied by, or those of the halves."""
+    def _scale(self, start: Any, block: Any, factors: Any, part: int) -> Any:
+        """What the sum of a block, or of its half, is multiplied by."""
         builder, form = self.builder, self.form
-        bytes_apart = word(form.scale_bytes)
-        address = builder.add(start, builder.mul(block, bytes_apart))
-        at = form.scales_at
+        address = builder.add(start, builder.mul(block, word(form.scale_bytes)))
+        at = form.scales_at + ROWS * part
         if form.scales == "f16":
-            return [halves_to_floats(builder, self._of_row(address, 2), at, self.lanes)]
+            return halves_to_floats(builder, self._of_row(address, 2), at, self.lanes)
         if form.scales == "e8m0":
-            return [self._powers(self._bytes(address, at))]
-        found = [self._bytes(address, at + ROWS * half) for half in range(1 + form.halves)]
+            return self._powers(self._bytes(address, at))
+        found = self._bytes(address, at)
         if form.scales == "nibbles":
-            found = [builder.and_(b, constant(I32, self.lanes, 15)) for b in found]
-        return [builder.fmul(builder.sitofp(b, self.floats), factors[0]) for b in found]
+            found = builder.and_(found, constant(I32, self.lanes, 15))
+        return builder.fmul(builder.sitofp(found, self.floats), factors[0])
 
-    def _minima(self, start: Any, block: Any, factors: Any) -> list[Any]:
-        """What the sums of x are multiplied by: one for the block, or one for each half."""
+    def _minimum(self, start: Any, block: Any, factors: Any, part: int) -> Any | None:
+        """What the sum of x in a block, or in its half, is multiplied by."""
         builder, form = self.builder, self.form
         if not form.minima:
-            return []
+            return None
         address = builder.add(start, builder.mul(block, word(form.scale_bytes)))
         if form.scales == "f16":
-            address = self._of_row(address, 2)
-            return [halves_to_floats(builder, address, form.minima_at, self.lanes)]
-        less = builder.fneg(factors[1])
+            return halves_to_floats(builder, self._of_row(address, 2), form.minima_at, self.lanes)
         if form.scales == "nibbles":
-            both = [self._bytes(address, form.scales_at + half * ROWS) for half in (0, 1)]
-            both = [builder.lshr(b, constant(I32, self.lanes, 4)) for b in both]
+            found = self._bytes(address, form.scales_at + part * ROWS)
+            found = builder.lshr(found, constant(I32, self.lanes, 4))
         else:
-            both = [self._bytes(address, form.minima_at)]
-        return [builder.fmul(builder.sitofp(b, self.floats), less) for b in both]
+            found = self._bytes(address, form.minima_at)
+        return builder.fmul(builder.sitofp(found, self.floats), builder.fneg(factors[1]))
 
     def _bytes(self, address: Any, at: int) -> Any:
         """A byte of each row as int32, signed where the format's scales are."""

@@ -111,6 +111,8 @@ class CompiledExecutable(Executable):
         if self._open:
             self._open = False
             del self._shared, self._memories, self._programs
+            if self._order:
+                del self._decoding
             self._order = None
 
 

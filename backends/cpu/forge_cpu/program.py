@@ -63,13 +63,13 @@ class Program:
         crews = {n for n in (*own, self.threads) if n}
         if len(crews) > 1:
             raise ValueError(f"{kernel}: arrays for {sorted(crews)} threads in one program")
+        words = [0 if isinstance(a, PerThread) else self._word(a) for a in arguments]
+        block = np.array(words, np.int64)
         for self.threads in own:
-            block = np.array(
-                [[self._word(a, thread) for a in arguments] for thread in range(self.threads)],
-                np.int64,
-            )
-        if not own:
-            block = np.array([self._word(argument, 0) for argument in arguments], np.int64)
+            block = np.tile(block, (self.threads, 1))
+            for column, argument in enumerate(arguments):
+                if isinstance(argument, PerThread):
+                    block[:, column] = [self._word(array) for array in argument.each]
         self._blocks.append(block)
         apart = block.strides[0] if own else 0
         address = self._library.address(kernel)
@@ -97,9 +97,7 @@ class Program:
             self._table[-1:, 4] = 0  # a run ends with a wait anyway
         return self._table
 
-    def _word(self, argument: Argument, thread: int) -> int:
-        if isinstance(argument, PerThread):
-            argument = argument.each[thread]
+    def _word(self, argument: int | float | Array) -> int:
         if isinstance(argument, np.ndarray):
             if not argument.flags.c_contiguous:
                 raise ValueError(f"an argument of shape {argument.shape} is not contiguous")

@@ -24,7 +24,7 @@ class Order:
 
     def add(self, program: Program) -> None:
         """The step that finds them, behind what makes the logits."""
-        program.add("extremes.blocks", self._logits, len(self._logits), self.extremes)
+        program.add("extremes.blocks", self._logits, len(self._logits), BLOCK, self.extremes)
 
     def draw(self, sampler: Sampler, position: int) -> int:
         """The token that the sampler draws from the whole row, which it sees where it must."""

@@ -15,7 +15,6 @@ from numba.extending import intrinsic
 from forge_cpu.kernels.kernel import kernel
 from forge_cpu.kernels.lanes import LANES, load, ranged
 from forge_cpu.kernels.vectors import F32, I32, call, word
-from forge_cpu.order import BLOCK
 
 _LOWEST, _HIGHEST = -(1 << 31), (1 << 31) - 1
 
@@ -66,10 +65,10 @@ def _ordered(builder: ir.IRBuilder, value: ir.Value, lanes: int) -> tuple[Any, A
 
 @kernel
 def blocks(args, thread, threads):
-    """(values f32, count, out int32 [3, blocks]): the largest, the smallest, the largest size."""
-    count = args[1]
-    number = (count + BLOCK - 1) // BLOCK
+    """(values f32, count, a block's size, out int32 [3, blocks]): largest, smallest, largest size."""
+    count, size = args[1], args[2]
+    number = (count + size - 1) // size
     for block in range(number * thread // threads, number * (thread + 1) // threads):
-        start = block * BLOCK
-        size = BLOCK if count - start > BLOCK else count - start
-        _extremes(args[0] + 4 * start, size, args[2] + 4 * block, 4 * number)
+        start = block * size
+        here = size if count - start > size else count - start
+        _extremes(args[0] + 4 * start, here, args[3] + 4 * block, 4 * number)

@@ -122,15 +122,14 @@ def _memories(shared: Shared, chunk: int) -> dict[bool, Memory]:
 
 
 def kernels(graph: Graph, library: Library, threads: int) -> set[str]:
-    """The names of all that the graph takes, by writing its programs over no weights."""
+    """The names of all that the graph takes, by writing a program over no weights."""
     shared = Shared(graph, placeholders(graph), threads, 1)
-    found = packers(graph)
-    for single, memory in _memories(shared, 1).items():
-        recorder = Emitter(memory, library, single=single).record()
-        if single and (order := _order(graph, memory)):
-            _add_order(recorder, memory, order)
-        found |= {*recorder.kernels}
-    return found
+    memory = Memory(shared, 1)
+    # Of the two programs, as that of one token has no kernel that the other has not.
+    recorder = Emitter(memory, library, single=False).record()
+    if order := _order(graph, memory):
+        _add_order(recorder, memory, order)
+    return {*packers(graph), *recorder.kernels}
 
 
 def _order(graph: Graph, memory: Memory) -> Order | None:

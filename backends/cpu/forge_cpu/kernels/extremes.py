@@ -65,7 +65,7 @@ def _ordered(builder: ir.IRBuilder, value: ir.Value, lanes: int) -> tuple[Any, A
 
 @kernel
 def blocks(args, thread, threads):
-    """(values f32, count, a block's size, out int32 [3, blocks]): largest, smallest, largest size."""
+    """(values f32, count, size of a block, out int32 [3, blocks]): the three of each block."""
     count, size = args[1], args[2]
     number = (count + size - 1) // size
     for block in range(number * thread // threads, number * (thread + 1) // threads):

@@ -31,6 +31,8 @@ LEAST_BOUND = 2e-3
 """Of a run's normalised mean square error. It is higher where rounding costs more:"""
 _ROUNDINGS = 4
 """so many times what rounded activations cost."""
+_CHANCE = 8
+"""Three standard deviations of a single error, squared, are 9 times what is usual."""
 _BLOCK = 256
 """Activations that are rounded to int8 with one scale: the most that backends are known to take."""
 _SPREAD = 2.0
@@ -168,12 +170,16 @@ class _Play:
         truth = self._logits(given[start : stop + 1], start)
         rows = truth[:-1]
         short = rows.max(axis=-1) - rows[np.arange(_DECODED), made]
-        worst = [np.square(short / _ROUNDINGS).max()]
-        for position, ids, heard in sampler.heard:
-            known = start < position <= stop
-            worst += [
-                np.square(heard - rows[position - start - 1, ids]).mean() if known else math.inf
-            ]
+        errors = [
+            np.square(heard - rows[position - start - 1, ids])
+            if start < position <= stop
+            else np.full(1, math.inf)
+            for position, ids, heard in sampler.heard
+        ]
+        # Where a sampler hears of one logit a token, one error is no mean: a few sizes are chance.
+        worst = [error.mean() / (1 + _CHANCE / error.size) for error in errors]
+        worst += [np.mean([error.mean() for error in errors])] if errors else []
+        worst.append(np.square(short / _ROUNDINGS).max())
         yield "in decode", float(max(worst) / np.square(rows).mean())
         found = self._run(executable, given, stop, stop + 1, "all")
         yield "after decode", _distance(found, truth[-1:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import subprocess
 
@@ -100,7 +101,8 @@ def test_growth_that_is_not_there_the_next_time_was_another_programs():
 def test_the_usage_of_a_process_counts_what_it_holds():
     before, had = Usage.of(), children()
     files = [os.open(os.devnull, os.O_RDONLY) for _ in range(3)]
-    block = bytearray(os.urandom(8 << 20))
+    block = mmap.mmap(-1, 8 << 20)  # of its own: an allocator may have room that was used before
+    block[:] = os.urandom(len(block))
     process = subprocess.Popen(["sleep", "60"])
     try:
         now = Usage.of()

@@ -9,10 +9,13 @@ from forge.backend import Array
 from forge.gguf import open_gguf
 from forge.models import build_graph
 from forge.testing import write_tiny
+from forge.testing.tiny_families import FAMILIES
+from forge_cpu.compiled.emit import Emitter
 from forge_cpu.compiled.memory import Memory
 from forge_cpu.compiled.own import own_values
 from forge_cpu.compiled.packed import placeholders
 from forge_cpu.compiled.shared import Shared
+from forge_cpu.library import Library
 from forge_cpu.program import PerThread
 
 THREADS = 3
@@ -41,6 +44,18 @@ def test_no_thread_shares_its_own_values_with_another(tmp_path: Path, architectu
         rest = set[int]().union(*rooms[number + 1 :], *map(lines, others))
         assert room
         assert not room & rest
+
+
+@pytest.mark.parametrize("architecture", FAMILIES)
+def test_a_program_for_one_token_has_no_kernel_of_its_own(
+    tmp_path: Path, library: Library, architecture: str
+) -> None:
+    one = memory(tmp_path, architecture)
+    many = Memory(one.shared, 1)
+    single, any_number = (
+        {*Emitter(m, library, single=m is one).record().kernels} for m in (one, many)
+    )
+    assert single < any_number
 
 
 def lines(array: Array) -> set[int]:

@@ -73,14 +73,20 @@ def _walk(shared, thread, threads):
             _barrier(shared, threads)
 
 
-@kernel
-def run(words, thread, threads):
-    """The calling thread's part: wake the others, and walk as thread 0."""
-    shared = address_of(words)
+@njit
+def _wake(shared, threads):
+    """A new program is there."""
     if threads > 1:
         atomic_add(shared + _GENERATION, 1)
         for other in range(1, threads):
             sem_post(shared + _SEMAPHORES + other * _LINE)
+
+
+@kernel
+def run(words, thread, threads):
+    """The calling thread's part: wake the others, and walk as thread 0."""
+    shared = address_of(words)
+    _wake(shared, threads)
     _walk(shared, 0, threads)
     if threads > 1:
         _barrier(shared, threads)
@@ -103,10 +109,7 @@ def _walk_timed(shared, threads):
 def run_timed(words, thread, threads):
     """`run`, with the processor's clock in int64 [steps, 3]."""
     shared = address_of(words)
-    if threads > 1:
-        atomic_add(shared + _GENERATION, 1)
-        for other in range(1, threads):
-            sem_post(shared + _SEMAPHORES + other * _LINE)
+    _wake(shared, threads)
     _walk_timed(shared, threads)
     if threads > 1:
         _barrier(shared, threads)

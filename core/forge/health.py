@@ -24,12 +24,14 @@ class Check:
 class Device:
     """A device: a name for people, its kind (cpu, integrated, discrete or software), and `id`.
 
-    The id is what --device takes to choose it.
+    The id is what --device takes to choose it. `driver` is the driver that serves it, with its
+    version: what is remembered of a device holds until that changes.
     """
 
     name: str
     kind: str = "cpu"
     id: str = ""
+    driver: str = ""
 
 
 @dataclass(frozen=True, slots=True)

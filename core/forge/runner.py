@@ -5,20 +5,18 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from forge.board import read_block
 from forge.budgets import Budgets
 from forge.channel import Channel
 from forge.dialogue import LOAD, OPEN, Dialogue
-from forge.errors import BackendLost
 from forge.events import Event, FinishReason, Loading, Prefill, Ready, Token
-from forge.health import Check, Watch
+from forge.health import Check, Device, Watch
 from forge.messages import (
-    BLOCK_BYTES,
     Answer,
     Beat,
     Block,
@@ -31,55 +29,63 @@ from forge.messages import (
     Next,
     Open,
     Opened,
+    Probe,
+    Probed,
     Started,
     Tokens,
     Warm,
     Warmed,
 )
+from forge.pace import Pace
+from forge.paces import Paces
+from forge.process import Testimony
 from forge.sampling import SamplingParams
 from forge.spec import BackendSpec
 from forge.worker_options import WorkerOptions
 
-_FRAME = 1 / 60
-"""Seconds that a token may wait for the next: no screen shows more pictures."""
-
-
-@dataclass(slots=True)
-class Pace:
-    """How one reply went: host's clock, so that the supervision's own cost is in it."""
-
-    asked: float = 0.0
-    first: float | None = None
-    last: float | None = None
-    prefilled: int = 0
-    decoded: int = 0
+_CHUNK = 512
+"""The most tokens of a first chunk, as far as anybody knows."""
 
 
 class Runner:
     """Starts the worker and asks for the model at once; `ready` waits for it."""
 
-    def __init__(self, spec: BackendSpec, options: WorkerOptions) -> None:
+    def __init__(
+        self,
+        spec: BackendSpec,
+        options: WorkerOptions,
+        *,
+        paces: Callable[[str], Paces] = lambda _: Paces(),
+        least: int = 0,
+        probe: bool = False,
+    ) -> None:
         self.spec = spec
         self.ready_info: Ready | None = None
         self.vocabulary = 0
         self.pace = Pace()
-        self._budgets = Budgets(options.patience, options.seconds)
-        self._started = time.monotonic()
-        self._device: str | None = None
+        self.device: Device | None = None
         self.checks: tuple[Check, ...] = ()
-        worker = options.ahead.take(options.command, options.environment(spec))
+        self.started = time.monotonic()
+        self._paces = paces
+        self._budgets = Budgets(options.patience, options.seconds, options.weights)
+        self._budgets.paces = paces("")
+        worker = options.ahead.take(options.command, options.environment(spec), options.process)
         self._channel: Channel[Answer] = Channel(worker)
         self._dialogue = Dialogue(self._channel, self._budgets)
         try:
-            asked = spec.name == options.asked
-            # A floor is what is left when the device that was chosen is not.
-            device = options.device if asked or not (options.asked or spec.floor) else None
+            asked, chosen = spec.name == options.asked, options.device_of(spec)
             self._dialogue.send(
-                Open(OPEN, spec.factory, device, options.threads, dict(spec.options), asked)
+                Open(
+                    *(OPEN, spec.factory, chosen, options.threads, dict(spec.options), asked),
+                    frugal=least > 0,
+                )
             )
             if options.model is not None:
+                model = os.fsencode(options.model)
                 self._dialogue.send(
-                    Load(LOAD, os.fsencode(options.model), options.context, options.kv_type)
+                    Probe(LOAD, model, options.kv_type)
+                    if probe
+                    else Load(LOAD, model, options.context, options.kv_type, least)
                 )
         except BaseException:
             self.kill()
@@ -123,19 +129,16 @@ class Runner:
                     self._budgets.enter("open")
                     yield Loading(self.spec.name, "open")
                 case Opened(id=1) if self.phase == "open":
-                    self._device, self.checks = answer.device, tuple(answer.checks)
+                    self._open(answer)
                     self._budgets.enter("load")
                     yield Loading(self.spec.name, "load", detail=answer.device)
-                case Beat(id=2, phase="load" | "compile" | "check") if self._device is not None:
-                    self._budgets.beat(answer.phase, answer.done, answer.total)
-                    yield Loading(
-                        self.spec.name, answer.phase, answer.done, answer.total, answer.detail
-                    )
-                case Loaded(id=2) if self._device is not None:
-                    seconds = time.monotonic() - self._started
+                case Beat(id=2, phase="load" | "compile" | "check") if self.device is not None:
+                    yield self._piece(answer)
+                case Loaded(id=2) if self.device is not None:
+                    seconds, name = time.monotonic() - self.started, self.device.name
                     self.vocabulary = answer.vocabulary
                     self.ready_info = Ready(
-                        self.spec.name, self._device, answer.context, seconds, tuple(answer.notes)
+                        self.spec.name, name, answer.context, seconds, tuple(answer.notes)
                     )
                     yield self.ready_info
                 case _:
@@ -149,9 +152,37 @@ class Runner:
                 case Hello() if self.phase == "start":
                     self._budgets.enter("open")
                 case Opened(id=1) if self.phase == "open":
+                    self._open(answer)
                     return answer
                 case _:
                     raise self._dialogue.nonsense(answer)
+
+    def probe(self, interrupted: Callable[[], bool]) -> Generator[Event, None, float | None]:
+        """Wait until known answers came out right; the worst error, None when interrupted."""
+        while True:
+            match answer := self._dialogue.receive(interrupted):
+                case None:
+                    return None
+                case Hello() if self.phase == "start":
+                    self._budgets.enter("open")
+                case Opened(id=1) if self.phase == "open":
+                    self._open(answer)
+                    self._budgets.enter("compile")
+                case Beat(id=2, phase="load" | "compile" | "check") if self.device is not None:
+                    yield self._piece(answer)
+                case Probed(id=2) if self.device is not None:
+                    return answer.error
+                case _:
+                    raise self._dialogue.nonsense(answer)
+
+    def _open(self, answer: Opened) -> None:
+        self.device = Device(answer.device, answer.kind, answer.device_id, answer.driver)
+        self.checks = tuple(answer.checks)
+        self._budgets.paces = self._paces(answer.device_id or answer.device)
+
+    def _piece(self, answer: Beat) -> Loading:
+        self._budgets.beat(answer.phase, answer.done, answer.total)
+        return Loading(self.spec.name, answer.phase, answer.done, answer.total, answer.detail)
 
     def warm(self, model: Path | None, kv_type: str | None) -> Generator[Loading, None, str]:
         """Have the backend prepare for a model, or for any; the folder where it keeps that."""
@@ -182,21 +213,26 @@ class Runner:
         reuse: bool = True,
     ) -> Generator[Prefill | Token, None, FinishReason]:
         """The reply's tokens as they come; returns why it ended."""
-        number = self._dialogue.begin("prefill")
+        number = self._dialogue.begin("idle")
         made = done = 0
-        self.pace = Pace(asked=time.monotonic())
+        self.pace = Pace()
         request = Generate(number, list(tokens), count, list(stops), params.to_dict(), reuse)
         try:
             self._dialogue.send(request, interrupted)
             while True:
-                self._gather(count - made)
+                if not self._channel.pending:
+                    self.pace.gather(count - made)
                 answer = self._dialogue.receive(interrupted, number)
                 if answer is None:
                     return "cancelled"
                 match answer:
                     case Started() if answer.kept < len(tokens):
                         self.pace.prefilled = len(tokens) - answer.kept
+                        done = answer.kept
+                        self._budgets.chunk(min(self.pace.prefilled, _CHUNK))
+                        self._budgets.enter("prefill")
                     case Beat(phase="prefill") if done < answer.done <= answer.total == len(tokens):
+                        self._budgets.chunk(answer.done - done)
                         done = answer.done
                         self._budgets.beat("prefill")
                         yield Prefill(answer.done, answer.total)
@@ -206,7 +242,7 @@ class Runner:
                             raise self._dialogue.nonsense(answer)
                         self._budgets.enter("decode")
                         for token in answer.ids:
-                            self._time()
+                            self.pace.token()
                             yield Token(token)
                     case Finished():
                         self._dialogue.unfinished = False
@@ -226,7 +262,7 @@ class Runner:
                     case Block() if answer.start == row and answer.count <= len(tokens) - row:
                         self._budgets.beat("evaluate")
                         row += answer.count
-                        yield self._board(answer.count)
+                        yield read_block(self._channel.board, answer.count, self.vocabulary)
                         self._dialogue.send(Next(number))
                     case Finished() if row == len(tokens):
                         self._dialogue.unfinished = False
@@ -236,39 +272,17 @@ class Runner:
         finally:
             self._dialogue.end(number)
 
-    def _board(self, rows: int) -> NDArray[np.float32]:
-        """The block on the board, which is emptied: one never written must not look like it."""
-        size = 4 * rows * self.vocabulary
-        if os.fstat(self._channel.board).st_size != size or (rows > 1 and size > BLOCK_BYTES):
-            raise BackendLost("the worker did not write the logits that it said it wrote")
-        out = np.empty((rows, self.vocabulary), np.float32)
-        view, at = memoryview(out.data).cast("B"), 0
-        while at < len(view):
-            read = os.preadv(self._channel.board, [view[at : at + (1 << 24)]], at)
-            if not read:
-                raise BackendLost("the worker took back the logits that it wrote")
-            at += read
-        os.ftruncate(self._channel.board, 0)
-        return out
+    def last_piece(self) -> str:
+        """The last piece of work that the worker named, for people."""
+        last = self._dialogue.last
+        if last is None:
+            return ""
+        part = f"{last.phase} {last.done} of {last.total}"
+        return f"{part}: {last.detail}" if last.detail else part
 
-    def _gather(self, left: int) -> None:
-        """Let quick tokens come together, `left` of them at most: each wake-up of this process
-        would take a core from the worker's threads, where they are on the processor's cores."""
-        pace = self.pace
-        if pace.first is None or pace.last is None or pace.decoded < 2 or self._channel.pending:
-            return
-        each = (pace.last - pace.first) / pace.decoded
-        seconds = min(_FRAME, (left - 1) * each) - (time.monotonic() - pace.last)
-        if seconds > 0:
-            time.sleep(seconds)
-
-    def _time(self) -> None:
-        now = time.monotonic()
-        if self.pace.first is None:
-            self.pace.first = now
-        else:
-            self.pace.decoded += 1
-        self.pace.last = now
+    def testimony(self) -> Testimony:
+        """What can be known of a worker that is silent; takes a twentieth of a second."""
+        return self._channel.testimony()
 
     def log_tail(self) -> str:
         """The end of what the worker printed."""

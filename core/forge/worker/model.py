@@ -14,6 +14,9 @@ from forge.events import FinishReason
 from forge.messages import BLOCK_BYTES
 from forge.sampling import Sampler
 
+_FRUGAL_CHUNK = 32
+"""Tokens, where a device has run out of memory: what a chunk takes grows with it."""
+
 
 class WatchedSampler(Sampler):
     """Refuses logits that are all alike: a device that stopped writing leaves such a row."""
@@ -36,6 +39,7 @@ class LoadedModel:
     context: int
     notes: list[str]
     cached: list[int] = field(default_factory=list)
+    frugal: bool = False
 
     @property
     def vocabulary(self) -> int:
@@ -72,6 +76,8 @@ class LoadedModel:
 
     def _chunk(self, rows: Rows) -> int:
         most = BLOCK_BYTES // (4 * self.vocabulary) if rows == "all" else self.executable.chunk
+        if self.frugal:
+            most = min(most, _FRUGAL_CHUNK)
         return max(1, min(most, self.executable.chunk))
 
     def _run(self, tokens: Sequence[int], start: int, rows: Rows) -> Array:

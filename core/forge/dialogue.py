@@ -114,7 +114,7 @@ class Dialogue:
                 raise self.nonsense(answer)
 
     def _time(self, answer: Answer) -> None:
-        """Learn what a piece took: the time since the one before, shared by those that came at once.
+        """Learn what a piece took: the time since the last one, shared by those that came at once.
 
         After its reader was away this process does not know when the pieces came that are there by
         now; it does again at the first one that it has to wait for.

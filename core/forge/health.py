@@ -25,13 +25,20 @@ class Device:
     """A device: a name for people, its kind (cpu, integrated, discrete or software), and `id`.
 
     The id is what --device takes to choose it. `driver` is the driver that serves it, with its
-    version: what is remembered of a device holds until that changes.
+    version: what is remembered of a device holds until that changes. `address` is where it sits,
+    "0000:03:00.0" on PCI: by it two backends know that they share a device.
     """
 
     name: str
     kind: str = "cpu"
     id: str = ""
     driver: str = ""
+    address: str = ""
+
+    @property
+    def key(self) -> str:
+        """What it is remembered by."""
+        return self.address or self.id or self.name
 
 
 @dataclass(frozen=True, slots=True)

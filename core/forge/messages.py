@@ -114,12 +114,9 @@ class Opened(_Message, frozen=True):
     """The device is open; `checks` are what the backend found out, `devices` what it could open."""
 
     id: Count
-    device: str
-    kind: str
+    device: Device
     checks: list[Check] = []
     devices: list[Device] = []
-    device_id: str = ""
-    driver: str = ""
 
 
 class Beat(_Message, frozen=True):

@@ -60,6 +60,7 @@ class Runner:
         probe: bool = False,
     ) -> None:
         self.spec = spec
+        self.probing = probe
         self.ready_info: Ready | None = None
         self.vocabulary = 0
         self.pace = Pace()
@@ -82,11 +83,9 @@ class Runner:
             )
             if options.model is not None:
                 model = os.fsencode(options.model)
-                self._dialogue.send(
-                    Probe(LOAD, model, options.kv_type)
-                    if probe
-                    else Load(LOAD, model, options.context, options.kv_type, least)
-                )
+                self._load = Load(LOAD, model, options.context, options.kv_type, least)
+                first = Probe(LOAD, model, options.kv_type) if probe else self._load
+                self._dialogue.send(first)
         except BaseException:
             self.kill()
             raise
@@ -106,8 +105,12 @@ class Runner:
         """What the watchdog sees; None while the worker has nothing to do."""
         if self.ready_info and not self._dialogue.unfinished:
             return None
-        age = time.monotonic() - self._dialogue.heard
-        return Watch(self.spec.name, self.phase, age, self._budgets.seconds())
+        return Watch(self.spec.name, self.phase, self.silent_s, self._budgets.seconds())
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the worker last said something, or was asked to work."""
+        return time.monotonic() - self._dialogue.heard
 
     @property
     def context(self) -> int:
@@ -131,7 +134,7 @@ class Runner:
                 case Opened(id=1) if self.phase == "open":
                     self._open(answer)
                     self._budgets.enter("load")
-                    yield Loading(self.spec.name, "load", detail=answer.device)
+                    yield Loading(self.spec.name, "load", detail=answer.device.name)
                 case Beat(id=2, phase="load" | "compile" | "check") if self.device is not None:
                     yield self._piece(answer)
                 case Loaded(id=2) if self.device is not None:
@@ -157,28 +160,32 @@ class Runner:
                 case _:
                     raise self._dialogue.nonsense(answer)
 
-    def probe(self, interrupted: Callable[[], bool]) -> Generator[Event, None, float | None]:
-        """Wait until known answers came out right; the worst error, None when interrupted."""
-        while True:
+    def probe(self, interrupted: Callable[[], bool]) -> Generator[Event, None, bool]:
+        """Wait until known answers came out right, then ask for the model; False: interrupted."""
+        while self.probing:
             match answer := self._dialogue.receive(interrupted):
                 case None:
-                    return None
+                    return False
                 case Hello() if self.phase == "start":
                     self._budgets.enter("open")
                 case Opened(id=1) if self.phase == "open":
                     self._open(answer)
                     self._budgets.enter("compile")
+                    yield Loading(self.spec.name, "compile", detail=answer.device.name)
                 case Beat(id=2, phase="load" | "compile" | "check") if self.device is not None:
                     yield self._piece(answer)
                 case Probed(id=2) if self.device is not None:
-                    return answer.error
+                    self.probing = False
+                    self._dialogue.send(self._load)
+                    self._budgets.enter("load")
                 case _:
                     raise self._dialogue.nonsense(answer)
+        return True
 
     def _open(self, answer: Opened) -> None:
-        self.device = Device(answer.device, answer.kind, answer.device_id, answer.driver)
+        self.device = answer.device
         self.checks = tuple(answer.checks)
-        self._budgets.paces = self._paces(answer.device_id or answer.device)
+        self._budgets.paces = self._paces(answer.device.key)
 
     def _piece(self, answer: Beat) -> Loading:
         self._budgets.beat(answer.phase, answer.done, answer.total)

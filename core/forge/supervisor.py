@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -9,18 +10,33 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from forge.errors import BackendError, ForgeError, NoBackend
+from forge.errors import (
+    BackendError,
+    BackendHung,
+    BackendOutOfMemory,
+    BackendUnavailable,
+    ForgeError,
+    NoBackend,
+)
 from forge.events import Event, Fallback, FinishReason, Prefill, Ready, Token
+from forge.inquiry import inquire
+from forge.past import Past, described
 from forge.runner import Runner
 from forge.sampling import SamplingParams
 from forge.spec import BackendSpec
 from forge.worker_options import WorkerOptions
 
+_AFTER_A_KILL = 5.0
+"""Seconds that known answers may take on a device where a worker was killed before."""
+_ROOM = 256
+"""Tokens of a reply that have to fit where memory is short."""
+
 
 @dataclass(slots=True)
 class Attempt:
-    """What one request has been through."""
+    """What one request has been through; `needed` tokens are its prompt and the reply's room."""
 
+    needed: int = 1
     emitted: list[int] = field(default_factory=list)
     fallbacks: list[Fallback] = field(default_factory=list)
     restarted: bool = False
@@ -30,19 +46,30 @@ class Supervisor:
     """Owns the order of backends, the one runner, and which backends are out.
 
     A backend that failed is not tried again. One that is the floor has no device to lose: it gets a
-    fresh worker once a reply.
+    fresh worker once a reply. Where memory ran out a backend is tried once more, with less.
     """
 
     def __init__(
-        self, specs: Sequence[BackendSpec], options: WorkerOptions, *, strict: bool = False
+        self,
+        specs: Sequence[BackendSpec],
+        options: WorkerOptions,
+        *,
+        strict: bool = False,
+        past: Past | None = None,
+        standby: bool = False,
     ) -> None:
         if not specs:
             raise NoBackend("no backend is installed: run `forge plugins` to see why")
         self._specs = list(specs)
         self._options = options
         self._strict = strict
+        self._past = past or Past(options)
+        self._wants_standby = standby
+        self._standby: Runner | None = None
         self._active = self._cancelled = False
         self._left_behind: list[Runner] = []
+        self._suspects: set[str] = set()
+        self._frugal: dict[str, int] = {}
         self.failures: dict[str, BackendError] = {}
         self.runner: Runner | None = None
 
@@ -69,6 +96,8 @@ class Supervisor:
             yield
         finally:
             self._active = False
+            self._past.unmark()
+            self._past.remember()
 
     def cancelled(self) -> bool:
         """Whether the request in progress is to stop."""
@@ -86,8 +115,25 @@ class Supervisor:
         if self.runner is None:
             if not self._specs:
                 raise self._none_left()
-            self.runner = Runner(self._specs[0], self._options)
+            spec = self._specs[0]
+            if found := self._past.quarantine(spec):
+                raise BackendUnavailable(described(found))
+            if self._standby is not None and self._standby.spec is spec:
+                self.runner, self._standby = self._standby, None
+                return self.runner
+            probe = self._past.unproven(spec) or self._suspect(spec)
+            self._past.mark(spec, "probe" if probe else "load")
+            self.runner = self._new(spec, probe=probe)
         return self.runner
+
+    def _new(self, spec: BackendSpec, *, probe: bool = False) -> Runner:
+        least = self._frugal.get(spec.name, 0)
+        paces = self._past.paces(spec)
+        return Runner(spec, self._options, paces=paces, least=least, probe=probe)
+
+    def _suspect(self, spec: BackendSpec) -> bool:
+        """Whether a worker was killed on the device that the backend will open."""
+        return not spec.floor and self._past.key(spec).device in self._suspects
 
     def load(self) -> Generator[Event, None, bool]:
         """Have a backend ready; False when cancelled."""
@@ -115,7 +161,7 @@ class Supervisor:
         stops: Sequence[int],
         reuse: bool,
     ) -> Generator[Event, None, FinishReason]:
-        attempt = Attempt()
+        attempt = Attempt(len(tokens) + min(count, _ROOM))
         while True:
             try:
                 runner = yield from self._ready(attempt)
@@ -123,6 +169,7 @@ class Supervisor:
                     return "cancelled"
                 if attempt.emitted and len(tokens) + len(attempt.emitted) >= runner.context:
                     return "context"  # that of the next backend may be smaller
+                self._past.mark(runner.spec, "reply")
                 events = runner.generate(
                     [*tokens, *attempt.emitted],
                     params,
@@ -146,18 +193,20 @@ class Supervisor:
                 pass
         if self.runner is None:
             raise NoBackend("no backend is ready")
-        try:
-            yield from self.runner.logits(tokens)
-        except BackendError as error:
-            self._retire(error)
-            raise
+        with self._request():
+            self._past.mark(self.runner.spec, "evaluate")
+            try:
+                yield from self.runner.logits(tokens)
+            except BackendError as error:
+                self._retire(error, 0)
+                raise
 
     def _ready(self, attempt: Attempt) -> Generator[Event, None, Runner | None]:
         """A runner that holds the model, replacing those that fail on the way; None: cancelled."""
         while True:
             try:
                 runner = self._start()
-                if (yield from runner.ready(self.cancelled)):
+                if (yield from self._loaded(runner)):
                     return runner
                 self._drop()
                 return None
@@ -169,13 +218,57 @@ class Supervisor:
                 self._drop()
                 raise
 
+    def _loaded(self, runner: Runner) -> Generator[Event, None, bool]:
+        """Wait for known answers, where they are not known yet, and the model; False: cancelled."""
+        if runner.probing:
+            if not (yield from self._seen(runner, self._probed(runner))):
+                return False
+            self._past.proved(runner.spec, time.monotonic() - runner.started)
+            self._past.mark(runner.spec, "load")
+        if not (yield from self._seen(runner, runner.ready(self.cancelled))):
+            return False
+        if self._wants_standby and self._standby is None and len(self._specs) > 1:
+            following = self._specs[1]
+            if following.floor:
+                with suppress(BackendError):
+                    self._standby = self._new(following)
+        return True
+
+    def _probed(self, runner: Runner) -> Generator[Event, None, bool]:
+        """Known answers came out right; they have little time where a worker was killed before."""
+        end = time.monotonic() + _AFTER_A_KILL if self._suspect(runner.spec) else float("inf")
+        if (yield from runner.probe(lambda: self._cancelled or time.monotonic() > end)):
+            return True
+        if self._cancelled:
+            return False
+        raise BackendHung(f"known answers took more than {_AFTER_A_KILL:g} s after a failure there")
+
+    def _seen(
+        self, runner: Runner, events: Generator[Event, None, bool]
+    ) -> Generator[Event, None, bool]:
+        """The same events; the device is noted, and turned down if something is known of it."""
+        known = runner.device is not None
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                done: bool = end.value
+                return done
+            if runner.device is not None and not known:
+                known = True
+                self._past.opened(runner.spec, runner.device)
+                if found := self._past.quarantine(runner.spec):
+                    raise BackendUnavailable(described(found))
+            yield event
+
     def _replace(self, error: BackendError, attempt: Attempt) -> Fallback:
         """Kill the failed worker and say where the reply goes on; raise when nowhere."""
         failed = self._specs[0]
-        self._retire(error)
+        again = self._again(failed, error, attempt)
+        self._retire(error, len(attempt.emitted), again=again)
         if self._strict:
             raise type(error)(f"{failed.name}: {error} (--strict: no other backend is tried)")
-        if failed.floor and attempt.restarted:
+        if failed.floor and not again:
             if len(self._specs) == 1:
                 raise self._none_left() from error
             self._specs.pop(0)
@@ -186,15 +279,29 @@ class Supervisor:
         attempt.fallbacks.append(fallback)
         return fallback
 
-    def _retire(self, error: BackendError) -> None:
-        """End the first backend's worker; unless it is the floor it is not tried again.
+    def _again(self, failed: BackendSpec, error: BackendError, attempt: Attempt) -> bool:
+        """Whether the failed backend gets a fresh worker: a floor once a reply, another one when it
+        ran out of memory for the first time."""
+        first = isinstance(error, BackendOutOfMemory) and failed.name not in self._frugal
+        if first and not self._strict:
+            self._frugal[failed.name] = attempt.needed
+        return not attempt.restarted if failed.floor else first and not self._strict
+
+    def _retire(self, error: BackendError, tokens: int, *, again: bool = False) -> None:
+        """End the first backend's worker; unless it gets another one it is not tried again.
 
         A strict supervisor is left with the floor or with nothing.
         """
+        failed, runner = self._specs[0], self.runner
+        incident = inquire(runner, error, tokens) if runner else None
         self._drop()
-        failed = self._specs[0]
         self.failures[failed.name] = error
-        if not failed.floor:
+        if incident and not (again and isinstance(error, BackendOutOfMemory)):
+            if not failed.floor and runner and runner.device:
+                self._suspects.add(runner.device.key)
+            self._past.failed(failed, error, incident)
+        self._past.unmark()
+        if not failed.floor and not again:
             self._specs = [] if self._strict else self._specs[1:]
 
     def _none_left(self) -> NoBackend:
@@ -206,14 +313,17 @@ class Supervisor:
         if self.runner is not None:
             if not self.runner.kill():
                 self._left_behind.append(self.runner)
+                self._past.stuck(self.runner.spec, self.runner.pid)
             self.runner = None
         self._left_behind = [runner for runner in self._left_behind if not runner.gone()]
 
     def close(self) -> None:
-        """End the worker and give the device back."""
-        if self.runner is not None:
-            self.runner.close()
+        """End the workers and give the device back."""
+        for runner in (self.runner, self._standby):
+            if runner is not None:
+                runner.close()
         self._drop()
+        self._past.close()
 
 
 def _recorded(

@@ -76,13 +76,7 @@ class Service:
                 device = self._backend.device
                 checks = self._backend.checks()
                 devices = self._backend.devices()
-                self._link.send(
-                    Opened(
-                        *(request.id, device.name, device.kind, checks, devices),
-                        device_id=device.id,
-                        driver=device.driver,
-                    )
-                )
+                self._link.send(Opened(request.id, device, checks, devices))
             case Load():
                 self._load(request)
             case Probe():

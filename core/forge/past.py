@@ -1,0 +1,172 @@
+"""What happened here before, for the workers of one engine: what is trusted, and what is not.
+
+A floor has no device to lose: nothing is held against it. Where the state folder cannot be used,
+nothing is known of any backend, and all else works.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from forge.errors import (
+    BackendError,
+    BackendOutOfMemory,
+    BackendUnavailable,
+    BackendUnsupported,
+    ForgeError,
+)
+from forge.health import Device
+from forge.incident import Incident, write
+from forge.paces import Paces
+from forge.spec import BackendSpec
+from forge.state import (
+    Key,
+    Ledger,
+    Marker,
+    ProcessId,
+    Quarantine,
+    environment,
+    model_digest,
+    records_folder,
+)
+from forge.worker_options import WorkerOptions
+
+_BLAMELESS = (BackendUnavailable, BackendUnsupported, BackendOutOfMemory)
+"""A backend that says no, and why, has done nothing that must not be tried again."""
+
+
+class Past:
+    """Owns the ledger, this engine's marker in it, and the paces that were learned since."""
+
+    def __init__(self, options: WorkerOptions, ledger: Ledger | None = None) -> None:
+        self._options = options
+        self._ledger = ledger
+        self._parts: dict[str, str] | None = None
+        self._marker: Marker | None = None
+        self._devices: dict[str, Device] = {}
+        self._paces: dict[tuple[str, str], Paces] = {}
+
+    def key(self, spec: BackendSpec) -> Key:
+        """The backend on the device that it opened, or will open as far as is known."""
+        if self._parts is None:
+            self._parts = environment()
+            if self._options.model is not None:
+                with suppress(ForgeError):  # whoever loads it says what is wrong with it
+                    self._parts["model"] = model_digest(self._options.model)
+        asked = self._options.device_of(spec) or ""
+        device = self._devices.get(spec.name)
+        if device is None and self._ledger:
+            device = self._ledger.last_opened(spec.name, asked)
+        if device is None:
+            return Key(spec.name, asked, self._parts)
+        return Key(spec.name, device.key, {**self._parts, "driver": device.driver})
+
+    def recover(self) -> None:
+        """Look at what other processes of forge left behind when they ended in mid-work."""
+        if self._ledger:
+            self._ledger.recover()
+            self._ledger.look()
+
+    def quarantine(self, spec: BackendSpec) -> Quarantine | None:
+        """Why the backend is not to be tried; None where nothing speaks against it."""
+        if spec.floor or self._ledger is None:
+            return None
+        return self._ledger.quarantined(self.key(spec))
+
+    def unproven(self, spec: BackendSpec) -> bool:
+        """Whether known answers have to come out right before the device is given a model."""
+        if spec.floor or self._ledger is None:
+            return False
+        probe = self._ledger.last_probe(self.key(spec))
+        return probe is None or not probe.ok
+
+    def opened(self, spec: BackendSpec, device: Device) -> None:
+        """A backend opened that device."""
+        self._devices[spec.name] = device
+        if self._ledger:
+            self._ledger.opened(spec.name, self._options.device_of(spec) or "", device)
+
+    def proved(self, spec: BackendSpec, seconds: float) -> None:
+        """Known answers came out right."""
+        if self._ledger and not spec.floor:
+            self._ledger.probed(self.key(spec), True, "known answers", seconds)
+
+    def mark(self, spec: BackendSpec, phase: str) -> None:
+        """Write down, before it is done, that the device is given work."""
+        if self._ledger is None or spec.floor:
+            return
+        if self._marker is None:
+            self._marker = self._ledger.mark(self.key(spec), phase)
+        else:
+            self._marker.phase(phase)
+
+    def unmark(self) -> None:
+        """The device has nothing to do."""
+        if self._marker is not None:
+            self._marker.clear()
+            self._marker = None
+
+    def failed(self, spec: BackendSpec, error: BackendError, incident: Incident) -> None:
+        """Keep what is known of a failure, and the backend from being tried again.
+
+        Where the kernel says that the device will not come back, it is out for every backend until
+        the machine starts anew.
+        """
+        if self._ledger is None:
+            return
+        device_gone = False
+        path = None
+        with suppress(OSError):
+            path = write(incident, records_folder())
+        record = str(path) if path else ""
+        if not spec.floor and not isinstance(error, _BLAMELESS):
+            self._ledger.quarantine(
+                self.key(spec),
+                str(error),
+                incident.phase,
+                until_reboot=device_gone,
+                every_backend=device_gone,
+                record=record or None,
+            )
+
+    def stuck(self, spec: BackendSpec, pid: int) -> None:
+        """A worker was killed, and stays in its driver."""
+        if self._ledger and not spec.floor and (process := process_id(pid)):
+            self._ledger.stuck(process, self.key(spec))
+
+    def paces(self, spec: BackendSpec) -> Callable[[str], Paces]:
+        """What was learned of the backend's speed, by device; "" before one is open."""
+
+        def paces(device: str) -> Paces:
+            place = (device, spec.name)
+            if place not in self._paces:
+                known = self._ledger.paces(device, spec.name) if self._ledger else {}
+                self._paces[place] = Paces(known)
+            return self._paces[place]
+
+        return paces
+
+    def remember(self) -> None:
+        """Keep the paces that were seen since the last time."""
+        for (device, backend), paces in self._paces.items():
+            new = paces.take()
+            if new and self._ledger:
+                self._ledger.add_paces(device, backend, new)
+
+    def close(self) -> None:
+        """Keep what is new and let the ledger go."""
+        self.unmark()
+        self.remember()
+        if self._ledger:
+            self._ledger.close()
+            self._ledger = None
+
+
+def described(found: Quarantine) -> str:
+    """A quarantine in words, with what to do."""
+    day = time.strftime("%Y-%m-%d", time.localtime(found.when))
+    how = f"`forge quarantine clear {found.id}` tries it again"
+    return f"in quarantine since {day}: {found.reason}; {how}, `forge doctor` explains"
+

@@ -25,10 +25,10 @@ from forge.state import (
     Key,
     Ledger,
     Marker,
-    ProcessId,
     Quarantine,
     environment,
     model_digest,
+    process_id,
     records_folder,
 )
 from forge.worker_options import WorkerOptions
@@ -38,11 +38,16 @@ _BLAMELESS = (BackendUnavailable, BackendUnsupported, BackendOutOfMemory)
 
 
 class Past:
-    """Owns the ledger, this engine's marker in it, and the paces that were learned since."""
+    """Owns the ledger, this engine's marker in it, and the paces that were learned since.
+
+    What processes of forge left behind that ended in mid-work is settled when it is made.
+    """
 
     def __init__(self, options: WorkerOptions, ledger: Ledger | None = None) -> None:
         self._options = options
         self._ledger = ledger
+        if ledger:
+            ledger.recover()
         self._parts: dict[str, str] | None = None
         self._marker: Marker | None = None
         self._devices: dict[str, Device] = {}
@@ -62,12 +67,6 @@ class Past:
         if device is None:
             return Key(spec.name, asked, self._parts)
         return Key(spec.name, device.key, {**self._parts, "driver": device.driver})
-
-    def recover(self) -> None:
-        """Look at what other processes of forge left behind when they ended in mid-work."""
-        if self._ledger:
-            self._ledger.recover()
-            self._ledger.look()
 
     def quarantine(self, spec: BackendSpec) -> Quarantine | None:
         """Why the backend is not to be tried; None where nothing speaks against it."""
@@ -133,8 +132,8 @@ class Past:
 
     def stuck(self, spec: BackendSpec, pid: int) -> None:
         """A worker was killed, and stays in its driver."""
-        if self._ledger and not spec.floor and (process := process_id(pid)):
-            self._ledger.stuck(process, self.key(spec))
+        if self._ledger and not spec.floor:
+            self._ledger.stuck(process_id(pid), self.key(spec))
 
     def paces(self, spec: BackendSpec) -> Callable[[str], Paces]:
         """What was learned of the backend's speed, by device; "" before one is open."""
@@ -169,4 +168,3 @@ def described(found: Quarantine) -> str:
     day = time.strftime("%Y-%m-%d", time.localtime(found.when))
     how = f"`forge quarantine clear {found.id}` tries it again"
     return f"in quarantine since {day}: {found.reason}; {how}, `forge doctor` explains"
-

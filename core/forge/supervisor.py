@@ -122,7 +122,7 @@ class Supervisor:
                 self.runner, self._standby = self._standby, None
                 return self.runner
             probe = self._past.unproven(spec) or self._suspect(spec)
-            self._past.mark(spec, "probe" if probe else "load")
+            self._past.mark(spec, "check" if probe else "load")
             self.runner = self._new(spec, probe=probe)
         return self.runner
 
@@ -169,7 +169,7 @@ class Supervisor:
                     return "cancelled"
                 if attempt.emitted and len(tokens) + len(attempt.emitted) >= runner.context:
                     return "context"  # that of the next backend may be smaller
-                self._past.mark(runner.spec, "reply")
+                self._past.mark(runner.spec, "decode")
                 events = runner.generate(
                     [*tokens, *attempt.emitted],
                     params,

@@ -41,4 +41,6 @@ def _open(spec: BackendSpec, options: WorkerOptions) -> Health:
     finally:
         if runner:
             runner.close()
-    return Health(spec.name, opened.device, "ready", tuple(opened.checks), tuple(opened.devices))
+    return Health(
+        spec.name, opened.device.name, "ready", tuple(opened.checks), tuple(opened.devices)
+    )

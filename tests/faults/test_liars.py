@@ -21,7 +21,7 @@ from .conftest import CPU, GREEDY
 
 LIAR = Path(__file__).parent / "liar.py"
 HELLO = ["Hello", 1]
-OPENED = ["Opened", 1, "a device", "cpu", []]
+OPENED = ["Opened", 1, {"name": "a device"}, []]
 LOADED = ["Loaded", 2, 128, 256, []]
 START = [HELLO, OPENED, LOADED]
 READY = {"send": START}
@@ -56,7 +56,7 @@ WHILE_LOADING = {
     "hello twice": [{"send": [HELLO, HELLO]}],
     "opened before hello": [{"send": [OPENED]}],
     "opened twice": [{"send": [HELLO, OPENED, OPENED]}],
-    "opened with a wrong number": [{"send": [HELLO, ["Opened", 7, "x", "cpu", []]]}],
+    "opened with a wrong number": [{"send": [HELLO, ["Opened", 7, {"name": "x"}, []]]}],
     "loaded before opened": [{"send": [HELLO, LOADED]}],
     "loaded with a wrong number": [{"send": [HELLO, OPENED, ["Loaded", 9, 128, 256, []]]}],
     "a negative context": [{"send": [HELLO, OPENED, ["Loaded", 2, -1, 256, []]]}],

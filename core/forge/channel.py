@@ -192,6 +192,11 @@ class Channel(Generic[A]):
             raise BackendLost("the worker was stopped")
         return self._worker.socket
 
+    @property
+    def struck(self) -> bool:
+        """Whether somebody else ended the worker."""
+        return self._worker.struck
+
     def testimony(self) -> Testimony:
         """What can be known of a worker that is silent."""
         return self._worker.testimony()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,21 +63,24 @@ class Engine:
         seconds: Mapping[str, float] = SECONDS,
     ) -> None:
         self._moved: list[Fallback] = []  # while loading, for the next reply's Done
-        self._order, self._absent = order(backend, fallback_to)
         self.model = resolve(None if model is None else str(model))
-        asked = "" if backend in (None, "auto") else self._order[0].name
+        asked = "" if backend in (None, "auto") else getattr(backend, "name", str(backend))
         path = str(self.model.absolute())
-        self.file: GGUFFile = open_gguf(self.model)
-        options = WorkerOptions(
-            *(path, context, device, threads, patience, asked, kv_type),
-            weights=sum(tensor.nbytes for tensor in self.file.tensors.values()),
-            ahead=ahead or Ahead(),
-            seconds=seconds,
-        )
-        past = Past(options, Ledger.open() if remember else None)
-        self._supervisor = Supervisor(
-            self._order, options, strict=strict, past=past, standby=standby
-        )
+        with ExitStack() as opened:
+            self.file: GGUFFile = opened.enter_context(open_gguf(self.model))
+            options = WorkerOptions(
+                *(path, context, device, threads, patience, asked, kv_type),
+                weights=sum(tensor.nbytes for tensor in self.file.tensors.values()),
+                ahead=ahead or Ahead(),
+                seconds=seconds,
+            )
+            past = Past(options, Ledger.open() if remember else None)
+            opened.callback(past.close)
+            self._order, self._absent = order(backend, fallback_to, past)
+            self._supervisor = Supervisor(
+                self._order, options, strict=strict, past=past, standby=standby
+            )
+            opened.pop_all()
 
     @classmethod
     def open(cls, model: str | Path | None = None, **choices: Any) -> Self:
@@ -168,7 +172,7 @@ class Engine:
 
         `forge.list_backends` opens each one to see.
         """
-        found = [self._health(spec) for spec in self._order]
+        found = [self._health(place.spec) for place in self._order]
         return found + [not_installed(name, advice) for name, advice in self._absent.items()]
 
     def _health(self, spec: BackendSpec) -> Health:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Status: TypeAlias = Literal["ready", "untried", "failed", "unavailable"]
-"""It answers; nobody asked it yet; it failed when it was asked; it cannot run here."""
+Status: TypeAlias = Literal["ready", "untried", "failed", "quarantined", "unavailable"]
+"""It answers; nobody asked it yet; it failed when it was asked; it failed before, and is left alone
+until something changes; it cannot run here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +44,17 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """A backend on a device, why its status is what it is, and the devices it could open."""
+    """A backend on a device, why its status is what it is, and the devices it could open.
+
+    `place` says why it has its place in the order in which backends are tried.
+    """
 
     backend: str
     device: str
     status: Status
     checks: tuple[Check, ...] = ()
     devices: tuple[Device, ...] = ()
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)

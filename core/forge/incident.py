@@ -23,6 +23,7 @@ class Incident:
     kind: the name of the error's class. phase, piece: what the worker was at, and the last piece of
     work that it had finished. age_s, budget_s: for how long it was silent, and how long it had.
     tokens: of the reply that were shown. threads, stack, log: the worker's (`process.Testimony`).
+    struck: somebody else ended the worker. left_behind: killed, it stayed in its driver.
     kernel: what the kernel's log says of the device since. parts: versions, as in the ledger's key.
     No text of the person's is in it, and the home folder is written as "~".
     """
@@ -39,6 +40,7 @@ class Incident:
     tokens: int
     ran_s: float
     pid: int
+    struck: bool = False
     threads: tuple[str, ...] = ()
     stack: str = ""
     log: str = ""

@@ -12,7 +12,7 @@ from forge.runner import Runner
 
 def inquire(runner: Runner, error: BackendError, tokens: int) -> Incident:
     """What is known of a failure; a worker that is only silent is asked where it is."""
-    watch, device = runner.watch, runner.device
+    device = runner.device
     hung = isinstance(error, BackendHung)
     found = runner.testimony() if hung else Testimony(log=runner.log_tail())
     return Incident(
@@ -24,10 +24,11 @@ def inquire(runner: Runner, error: BackendError, tokens: int) -> Incident:
         phase=runner.phase,
         piece=runner.last_piece(),
         age_s=round(runner.silent_s, 3),
-        budget_s=round(watch.budget_s, 3) if watch else 0.0,
+        budget_s=round(runner.budget_s, 3),
         tokens=tokens,
         ran_s=round(time.monotonic() - runner.started, 3),
         pid=runner.pid,
+        struck=runner.struck,
         threads=found.threads,
         stack=found.stack,
         log=found.log,

@@ -6,6 +6,8 @@ nothing is known of any backend, and all else works.
 
 from __future__ import annotations
 
+import hashlib
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -37,6 +39,12 @@ _BLAMELESS = (BackendUnavailable, BackendUnsupported, BackendOutOfMemory)
 """A backend that says no, and why, has done nothing that must not be tried again."""
 
 
+_VARIABLES = (
+    *("AMD_", "GPU_", "HIP_", "HSA_", "MESA_", "RADV_", "ROCBLAS_", "ROCR_", "ROC_", "VK_"),
+)
+"""How variables begin that drivers of GPUs read."""
+
+
 class Past:
     """Owns the ledger, this engine's marker in it, and the paces that were learned since.
 
@@ -48,25 +56,44 @@ class Past:
         self._ledger = ledger
         if ledger:
             ledger.recover()
-        self._parts: dict[str, str] | None = None
+        self._environment: dict[str, str] | None = None
+        self._model: str | None = None
         self._marker: Marker | None = None
         self._devices: dict[str, Device] = {}
         self._paces: dict[tuple[str, str], Paces] = {}
 
     def key(self, spec: BackendSpec) -> Key:
         """The backend on the device that it opened, or will open as far as is known."""
-        if self._parts is None:
-            self._parts = environment()
+        if self._model is None:
+            self._model = ""
             if self._options.model is not None:
                 with suppress(ForgeError):  # whoever loads it says what is wrong with it
-                    self._parts["model"] = model_digest(self._options.model)
+                    self._model = model_digest(self._options.model)
+        return self._key(spec, self._model)
+
+    def _key(self, spec: BackendSpec, model: str) -> Key:
+        if self._environment is None:
+            self._environment = environment()
+        parts = {**self._environment, "model": model, "settings": _settings(spec)}
         asked = self._options.device_of(spec) or ""
         device = self._devices.get(spec.name)
         if device is None and self._ledger:
             device = self._ledger.last_opened(spec.name, asked)
         if device is None:
-            return Key(spec.name, asked, self._parts)
-        return Key(spec.name, device.key, {**self._parts, "driver": device.driver})
+            return Key(spec.name, asked, parts)
+        return Key(spec.name, device.key, {**parts, "driver": device.driver})
+
+    def kind(self, spec: BackendSpec) -> str:
+        """What kind of device it opened last; "" where nobody knows."""
+        if self._ledger is None:
+            return ""
+        device = self._ledger.last_opened(spec.name, self._options.device_of(spec) or "")
+        return device.kind if device else ""
+
+    def self_tested(self, spec: BackendSpec) -> bool:
+        """Whether its self-test passed on the device that it opens."""
+        test = self._ledger.self_test(self._key(spec, "")) if self._ledger else None
+        return test is not None and test.ok
 
     def quarantine(self, spec: BackendSpec) -> Quarantine | None:
         """Why the backend is not to be tried; None where nothing speaks against it."""
@@ -107,20 +134,20 @@ class Past:
             self._marker.clear()
             self._marker = None
 
-    def failed(self, spec: BackendSpec, error: BackendError, incident: Incident) -> None:
+    def failed(self, spec: BackendSpec, error: BackendError, incident: Incident) -> str:
         """Keep what is known of a failure, and the backend from being tried again.
 
         Where the kernel says that the device will not come back, it is out for every backend until
-        the machine starts anew.
+        the machine starts anew. Returns the record's path, "" if there is none.
         """
         if self._ledger is None:
-            return
+            return ""
         device_gone = False
         path = None
         with suppress(OSError):
             path = write(incident, records_folder())
         record = str(path) if path else ""
-        if not spec.floor and not isinstance(error, _BLAMELESS):
+        if not (spec.floor or incident.struck or isinstance(error, _BLAMELESS)):
             self._ledger.quarantine(
                 self.key(spec),
                 str(error),
@@ -129,6 +156,7 @@ class Past:
                 every_backend=device_gone,
                 record=record or None,
             )
+        return record
 
     def stuck(self, spec: BackendSpec, pid: int) -> None:
         """A worker was killed, and stays in its driver."""
@@ -161,6 +189,13 @@ class Past:
         if self._ledger:
             self._ledger.close()
             self._ledger = None
+
+
+def _settings(spec: BackendSpec) -> str:
+    """A digest of what a backend is started with: another setting deserves another try."""
+    chosen = {name: os.environ[name] for name in os.environ if name.startswith(_VARIABLES)}
+    everything = sorted({**chosen, **spec.env}.items()), sorted(spec.options.items())
+    return hashlib.blake2b(repr((spec.factory, everything)).encode(), digest_size=8).hexdigest()
 
 
 def described(found: Quarantine) -> str:

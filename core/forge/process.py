@@ -28,6 +28,10 @@ STACK_SIGNAL = signal.SIGUSR2
 (faulthandler, Python's)."""
 
 
+FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Signals that no driver sends: they come from a person, or from a kernel that lacks memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class Testimony:
     """What was found out of a silent worker before it is killed.
@@ -123,6 +127,11 @@ class WorkerProcess:
         """What the kernel says of it."""
         return signs(self.process.pid)
 
+    @property
+    def struck(self) -> bool:
+        """Whether somebody else ended it."""
+        return -(self.process.poll() or 0) in FROM_OUTSIDE
+
     def last_words(self) -> str:
         """How it ended, and the last line it printed."""
         self.ended(1)
@@ -131,6 +140,8 @@ class WorkerProcess:
             how = "the worker closed its connection"
         elif code < 0:
             how = f"the worker was killed by {_signal_name(-code)}"
+            if -code in FROM_OUTSIDE:
+                how += ", not by forge"
         else:
             how = f"the worker ended with exit code {code}"
         lines = self.log_tail().strip().splitlines()

@@ -14,6 +14,7 @@ from forge.board import read_block
 from forge.budgets import Budgets
 from forge.channel import Channel
 from forge.dialogue import LOAD, OPEN, Dialogue
+from forge.errors import BackendUnavailable
 from forge.events import Event, FinishReason, Loading, Prefill, Ready, Token
 from forge.health import Check, Device, Watch
 from forge.messages import (
@@ -66,6 +67,8 @@ class Runner:
         self.pace = Pace()
         self.device: Device | None = None
         self.checks: tuple[Check, ...] = ()
+        self.devices: tuple[Device, ...] = ()
+        self.worst = 0.0
         self.started = time.monotonic()
         self._paces = paces
         self._budgets = Budgets(options.patience, options.seconds, options.weights)
@@ -108,6 +111,11 @@ class Runner:
         return Watch(self.spec.name, self.phase, self.silent_s, self._budgets.seconds())
 
     @property
+    def budget_s(self) -> float:
+        """Seconds that the worker has for its next piece of work."""
+        return self._budgets.seconds()
+
+    @property
     def silent_s(self) -> float:
         """Seconds since the worker last said something, or was asked to work."""
         return time.monotonic() - self._dialogue.heard
@@ -148,26 +156,46 @@ class Runner:
                     raise self._dialogue.nonsense(answer)
         return True
 
-    def opened(self) -> Opened:
+    def opened(self) -> None:
         """Without a model: wait for the device alone."""
-        while True:
+        while self.device is None:
             match answer := self._dialogue.receive(lambda: False):
                 case Hello() if self.phase == "start":
                     self._budgets.enter("open")
                 case Opened(id=1) if self.phase == "open":
                     self._open(answer)
-                    return answer
                 case _:
                     raise self._dialogue.nonsense(answer)
 
+    @property
+    def sound(self) -> Device:
+        """The device that is open; BackendError where none is."""
+        if self.device is None:
+            raise BackendUnavailable("no device is open")
+        return self.device
+
     def probe(self, interrupted: Callable[[], bool]) -> Generator[Event, None, bool]:
         """Wait until known answers came out right, then ask for the model; False: interrupted."""
+        if not (yield from self._known_answers(interrupted)):
+            return False
+        self._dialogue.send(self._load)
+        self._budgets.enter("load")
+        return True
+
+    def known_answers(self) -> float:
+        """Wait until known answers came out right, no more; the worst error."""
+        for _ in self._known_answers(lambda: False):
+            pass
+        return self.worst
+
+    def _known_answers(self, interrupted: Callable[[], bool]) -> Generator[Event, None, bool]:
         while self.probing:
             match answer := self._dialogue.receive(interrupted):
                 case None:
                     return False
                 case Hello() if self.phase == "start":
                     self._budgets.enter("open")
+                    yield Loading(self.spec.name, "open")
                 case Opened(id=1) if self.phase == "open":
                     self._open(answer)
                     self._budgets.enter("compile")
@@ -175,16 +203,14 @@ class Runner:
                 case Beat(id=2, phase="load" | "compile" | "check") if self.device is not None:
                     yield self._piece(answer)
                 case Probed(id=2) if self.device is not None:
-                    self.probing = False
-                    self._dialogue.send(self._load)
-                    self._budgets.enter("load")
+                    self.probing, self.worst = False, answer.error
                 case _:
                     raise self._dialogue.nonsense(answer)
         return True
 
     def _open(self, answer: Opened) -> None:
         self.device = answer.device
-        self.checks = tuple(answer.checks)
+        self.checks, self.devices = tuple(answer.checks), tuple(answer.devices)
         self._budgets.paces = self._paces(answer.device.key)
 
     def _piece(self, answer: Beat) -> Loading:
@@ -286,6 +312,11 @@ class Runner:
             return ""
         part = f"{last.phase} {last.done} of {last.total}"
         return f"{part}: {last.detail}" if last.detail else part
+
+    @property
+    def struck(self) -> bool:
+        """Whether somebody else ended the worker, before `kill` did."""
+        return self._channel.struck
 
     def testimony(self) -> Testimony:
         """What can be known of a worker that is silent; takes a twentieth of a second."""

@@ -21,6 +21,7 @@ from forge.errors import (
 from forge.events import Event, Fallback, FinishReason, Prefill, Ready, Token
 from forge.inquiry import inquire
 from forge.past import Past, described
+from forge.place import Place
 from forge.runner import Runner
 from forge.sampling import SamplingParams
 from forge.spec import BackendSpec
@@ -51,21 +52,23 @@ class Supervisor:
 
     def __init__(
         self,
-        specs: Sequence[BackendSpec],
+        order: Sequence[BackendSpec | Place],
         options: WorkerOptions,
         *,
         strict: bool = False,
         past: Past | None = None,
         standby: bool = False,
     ) -> None:
-        if not specs:
+        if not order:
             raise NoBackend("no backend is installed: run `forge plugins` to see why")
-        self._specs = list(specs)
+        places = [item for item in order if isinstance(item, Place)]
+        self._objections = {place.spec.name: place.objection for place in places}
+        self._specs = [item.spec if isinstance(item, Place) else item for item in order]
         self._options = options
         self._strict = strict
         self._past = past or Past(options)
         self._wants_standby = standby
-        self._standby: Runner | None = None
+        self.standby: Runner | None = None
         self._active = self._cancelled = False
         self._left_behind: list[Runner] = []
         self._suspects: set[str] = set()
@@ -116,10 +119,12 @@ class Supervisor:
             if not self._specs:
                 raise self._none_left()
             spec = self._specs[0]
+            if objection := self._objections.get(spec.name):
+                raise BackendUnavailable(objection)
             if found := self._past.quarantine(spec):
                 raise BackendUnavailable(described(found))
-            if self._standby is not None and self._standby.spec is spec:
-                self.runner, self._standby = self._standby, None
+            if self.standby is not None and self.standby.spec is spec:
+                self.runner, self.standby = self.standby, None
                 return self.runner
             probe = self._past.unproven(spec) or self._suspect(spec)
             self._past.mark(spec, "check" if probe else "load")
@@ -163,12 +168,12 @@ class Supervisor:
     ) -> Generator[Event, None, FinishReason]:
         attempt = Attempt(len(tokens) + min(count, _ROOM))
         while True:
+            runner = yield from self._ready(attempt)
+            if runner is None:
+                return "cancelled"
+            if attempt.emitted and len(tokens) + len(attempt.emitted) >= runner.context:
+                return "context"  # that of the next backend may be smaller
             try:
-                runner = yield from self._ready(attempt)
-                if runner is None:
-                    return "cancelled"
-                if attempt.emitted and len(tokens) + len(attempt.emitted) >= runner.context:
-                    return "context"  # that of the next backend may be smaller
                 self._past.mark(runner.spec, "decode")
                 events = runner.generate(
                     [*tokens, *attempt.emitted],
@@ -179,8 +184,6 @@ class Supervisor:
                     reuse=reuse,
                 )
                 return (yield from _recorded(events, attempt.emitted))
-            except NoBackend:
-                raise
             except BackendError as error:
                 yield self._replace(error, attempt)
                 if len(attempt.emitted) == count:
@@ -227,11 +230,11 @@ class Supervisor:
             self._past.mark(runner.spec, "load")
         if not (yield from self._seen(runner, runner.ready(self.cancelled))):
             return False
-        if self._wants_standby and self._standby is None and len(self._specs) > 1:
+        if self._wants_standby and self.standby is None and len(self._specs) > 1:
             following = self._specs[1]
             if following.floor:
                 with suppress(BackendError):
-                    self._standby = self._new(following)
+                    self.standby = self._new(following)
         return True
 
     def _probed(self, runner: Runner) -> Generator[Event, None, bool]:
@@ -265,7 +268,8 @@ class Supervisor:
         """Kill the failed worker and say where the reply goes on; raise when nowhere."""
         failed = self._specs[0]
         again = self._again(failed, error, attempt)
-        self._retire(error, len(attempt.emitted), again=again)
+        tried = self.runner is not None
+        record = self._retire(error, len(attempt.emitted), again=again)
         if self._strict:
             raise type(error)(f"{failed.name}: {error} (--strict: no other backend is tried)")
         if failed.floor and not again:
@@ -275,7 +279,8 @@ class Supervisor:
         attempt.restarted |= failed.floor
         if not self._specs:
             raise self._none_left() from error
-        fallback = Fallback(failed.name, self._specs[0].name, str(error), len(attempt.emitted))
+        target, shown = self._specs[0].name, len(attempt.emitted)
+        fallback = Fallback(failed.name, target, str(error), shown, tried, record)
         attempt.fallbacks.append(fallback)
         return fallback
 
@@ -287,22 +292,27 @@ class Supervisor:
             self._frugal[failed.name] = attempt.needed
         return not attempt.restarted if failed.floor else first and not self._strict
 
-    def _retire(self, error: BackendError, tokens: int, *, again: bool = False) -> None:
+    def _retire(self, error: BackendError, tokens: int, *, again: bool = False) -> str:
         """End the first backend's worker; unless it gets another one it is not tried again.
 
-        A strict supervisor is left with the floor or with nothing.
+        A strict supervisor is left with the floor or with nothing. Returns the failure's record.
         """
         failed, runner = self._specs[0], self.runner
         incident = inquire(runner, error, tokens) if runner else None
         self._drop()
         self.failures[failed.name] = error
+        if not failed.floor and not again:
+            self._specs = [] if self._strict else self._specs[1:]
+        record = ""
         if incident and not (again and isinstance(error, BackendOutOfMemory)):
             if not failed.floor and runner and runner.device:
                 self._suspects.add(runner.device.key)
-            self._past.failed(failed, error, incident)
+            if not self._strict and self._specs and self._specs[0].floor:
+                self._past.unmark()
+                self.spawn()  # it loads while the failure is written down
+            record = self._past.failed(failed, error, incident)
         self._past.unmark()
-        if not failed.floor and not again:
-            self._specs = [] if self._strict else self._specs[1:]
+        return record
 
     def _none_left(self) -> NoBackend:
         reasons = "; ".join(f"{name}: {error}" for name, error in self.failures.items())
@@ -319,7 +329,7 @@ class Supervisor:
 
     def close(self) -> None:
         """End the workers and give the device back."""
-        for runner in (self.runner, self._standby):
+        for runner in (self.runner, self.standby):
             if runner is not None:
                 runner.close()
         self._drop()

@@ -83,7 +83,9 @@ def survives(fault, steps, params, supervise, undisturbed) -> None:
     names = [spec.name for spec in failing for _ in range(tries)]
     assert [(f.source, f.target) for f in reply.fallbacks] == list(pairwise([*names, "cpu"]))
     shown = [f.at_token for f in reply.fallbacks]
-    assert shown == ([*[0] * (2 * len(steps) - 4), 1, 2, 5, 8] if tries == 2 else [step[2] for step in steps])
+    assert shown == (
+        [*[0] * (2 * len(steps) - 4), 1, 2, 5, 8] if tries == 2 else [step[2] for step in steps]
+    )
     kind, words = ENDINGS[fault]
     for name, fallback in zip(names, reply.fallbacks, strict=True):
         error = supervisor.failures[name]

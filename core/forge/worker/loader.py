@@ -98,11 +98,13 @@ def probe(backend: Backend, file: GGUFFile, kv_type: str | None, beat: Beat) -> 
     """The known answers of the model's own plan, as `load_model` checks them; the worst error."""
     context = min(SMALLEST_CONTEXT, context_length(Hyperparameters(file), None))
     graph, _ = _graph(backend, file, context, kv_type)
-    return check(backend, graph, file, partial(beat, "check"), partial(_quiet, beat))
+    return check(backend, graph, file, partial(beat, "check"), partial(_compiled, beat))
 
 
-def _quiet(beat: Beat, phase: str, done: int, total: int, detail: str = "") -> None:
-    beat(phase, done, total, detail)
+def _compiled(beat: Beat, phase: str, done: int, total: int, detail: str = "") -> None:
+    """Of a known answer, only what takes long is told."""
+    if phase == "compile":
+        beat(phase, done, total, detail)
 
 
 def warm_up(backend: Backend, file: GGUFFile, kv_type: str | None, progress: Progress) -> str:

@@ -14,7 +14,7 @@ from forge.state import file, schema
 from forge.state.trouble import Damaged, FromTheFuture, Unusable, is_busy, is_damage, is_read_only
 
 if TYPE_CHECKING:
-    from sqlite3 import Connection, Error
+    from sqlite3 import Connection
 
 _T = TypeVar("_T")
 _TRIES = 3
@@ -72,7 +72,7 @@ class Database:
                     except BaseException:
                         _roll_back(connection)
                         raise
-                except (sqlite3.Error, Damaged) as error:
+                except (sqlite3.Error, Damaged, UnicodeDecodeError) as error:
                     if not self._damaged(error):
                         return default
         return default
@@ -125,7 +125,7 @@ class Database:
         schema.create(connection)
         return connection
 
-    def _damaged(self, error: Error | Damaged) -> bool:
+    def _damaged(self, error: Exception) -> bool:
         """Whether a new attempt makes sense: the file was damaged and has been replaced."""
         where = self._folder / file.NAME if self._folder else Path(file.NAME)
         if is_damage(error) or (is_read_only(error) and _may(where)):

@@ -10,10 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from forge._version import __version__
+from forge.state.small_files import line, names
 from forge.state.vulkan_files import driver_libraries
 
 ROOT = Path("/")
-_MOST_BYTES = 4096
 _GPU_CLASSES = ("0x03", "0x12")  # display controllers; processing accelerators, such as an MI300
 _LIBRARIES = ("usr/lib64", "usr/lib", "usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu")
 _HIP_VERSIONS = range(5, 10)
@@ -34,7 +34,7 @@ def environment(
     """
     variables = os.environ if variables is None else variables
     return {
-        "kernel": _line(root / "proc/sys/kernel/osrelease") or _release(root),
+        "kernel": line(root / "proc/sys/kernel/osrelease") or _release(root),
         "firmware": _digest(_firmware(root)),
         "rocm": ", ".join(_rocm(root, variables, sys.path if packages is None else packages)),
         "vulkan": _digest(driver_libraries(root, variables)),
@@ -49,15 +49,15 @@ def _release(root: Path) -> str:
 
 def _firmware(root: Path) -> Iterator[str]:
     """One line a version; a device is known by what it is, as numbers of cards change at boot."""
-    for card in _entries(root / "sys/class/drm"):
+    for card in names(root / "sys/class/drm"):
         if not (card.startswith("card") and card[4:].isdigit()):
             continue
         device = root / "sys/class/drm" / card / "device"
-        of = f"{_line(device / 'vendor')}:{_line(device / 'device')}"
-        if version := _line(device / "vbios_version"):
+        of = f"{line(device / 'vendor')}:{line(device / 'device')}"
+        if version := line(device / "vbios_version"):
             yield f"{of} vbios {version}"
-        for name in _entries(device / "fw_version"):
-            yield f"{of} {name} {_line(device / 'fw_version' / name)}"
+        for name in names(device / "fw_version"):
+            yield f"{of} {name} {line(device / 'fw_version' / name)}"
 
 
 def _rocm(root: Path, variables: Mapping[str, str], packages: Sequence[str]) -> Iterator[str]:
@@ -65,7 +65,7 @@ def _rocm(root: Path, variables: Mapping[str, str], packages: Sequence[str]) -> 
     if given := variables.get("ROCM_PATH"):
         places.insert(0, root / given.lstrip("/"))
     for place in places:
-        if version := _line(place / ".info/version"):
+        if version := line(place / ".info/version"):
             yield version
             break
     else:  # a distribution's own package has no such file, but its library's name has the version
@@ -73,7 +73,7 @@ def _rocm(root: Path, variables: Mapping[str, str], packages: Sequence[str]) -> 
             yield library
             break
     for folder in packages:
-        for name in _entries(Path(folder or ".")):
+        for name in names(Path(folder or ".")):
             distribution, _, version = name.removesuffix(".dist-info").partition("-")
             if name.endswith(".dist-info") and distribution in ("rocm", "rocm_sdk_core"):
                 yield f"{distribution} {version}"
@@ -88,10 +88,10 @@ def _hip_libraries(root: Path) -> Iterator[str]:
 
 def _gpus(root: Path) -> Iterator[str]:
     devices = root / "sys/bus/pci/devices"
-    for address in _entries(devices):
+    for address in names(devices):
         device = devices / address
-        if _line(device / "class").startswith(_GPU_CLASSES):
-            vendor, model = (_line(device / name) for name in ("vendor", "device"))
+        if line(device / "class").startswith(_GPU_CLASSES):
+            vendor, model = (line(device / name) for name in ("vendor", "device"))
             yield f"{vendor.removeprefix('0x')}:{model.removeprefix('0x')}"
 
 
@@ -101,20 +101,3 @@ def _digest(lines: Iterator[str]) -> str:
         return ""
     text = "\n".join(known).encode(errors="surrogateescape")
     return hashlib.blake2b(text, digest_size=8).hexdigest()
-
-
-def _entries(folder: Path) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except OSError:
-        return []
-
-
-def _line(path: Path) -> str:
-    """A small file's first line; "" where it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            text = file.read(_MOST_BYTES).decode(errors="replace")
-    except OSError:
-        return ""
-    return text.strip().partition("\n")[0].strip()

@@ -44,7 +44,7 @@ def open_file(folder: Path) -> tuple[Connection, tuple[int, int]]:
         try:
             schema.check(connection)
             connection.execute("PRAGMA journal_mode=WAL")
-        except (Damaged, sqlite3.Error) as error:
+        except (Damaged, sqlite3.Error, UnicodeDecodeError) as error:
             connection.close()
             if is_damage(error):
                 raise Damaged(str(error), identity(seen)) from None

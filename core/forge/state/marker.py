@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -32,18 +33,18 @@ _DOING = {
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One marker as it is kept: what was at work, who set it, and when (seconds since 1970)."""
+    """One marker as it is kept: what was at work, who set it, and when (seconds since 1970).
 
+    token: drawn at random; a file that was replaced gives its rows the same numbers again.
+    """
+
+    token: str
     key: Key
     phase: str
     when: float
     machine: str
     boot: str
     process: ProcessId
-
-    def same(self, other: Mark) -> bool:
-        """Whether both are of one marker, in whatever phase."""
-        return replace(self, phase="") == replace(other, phase="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +81,16 @@ class Marker:
 
 def mark(database: Database, key: Key, phase: str, machine: Machine) -> Marker:
     """Set a marker; it is on disk when this returns, wherever that is possible."""
-    new = Mark(key, phase, machine.now(), machine.name, machine.boot, machine.process)
+    token = os.urandom(8).hex()
+    new = Mark(token, key, phase, machine.now(), machine.name, machine.boot, machine.process)
     database.write(lambda db: _set(db, new), None, durable=True)
     return Marker(database, new)
 
 
 def _set(connection: Connection, mark: Mark) -> None:
-    """The row is found by what it says: a file that was replaced numbers its rows anew."""
     rows = Rows(connection, "markers", Mark)
     for number, other in rows.all().items():
-        if other.same(mark):
+        if other.token == mark.token:
             rows.replace(number, mark)
             return
     rows.add(mark)
@@ -98,7 +99,7 @@ def _set(connection: Connection, mark: Mark) -> None:
 def _remove(connection: Connection, mark: Mark) -> None:
     rows = Rows(connection, "markers", Mark)
     for number, other in rows.all().items():
-        if other.same(mark):
+        if other.token == mark.token:
             rows.remove(number)
 
 

@@ -39,10 +39,13 @@ def create(connection: Connection) -> None:
 
 
 def check(connection: Connection) -> None:
-    """Raises Damaged or FromTheFuture unless the file is ours."""
+    """Raises Damaged or FromTheFuture unless the file is ours and its pages hang together."""
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if application != APPLICATION or not 0 < version < _NEWEST:
         raise Damaged("it is no database of forge")
     if version > VERSION:
         raise FromTheFuture
+    [found] = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found != b"ok":
+        raise Damaged(found.decode(errors="replace") if isinstance(found, bytes) else "")

@@ -32,7 +32,8 @@ class Unusable(Exception):
 
 def is_damage(error: Exception) -> bool:
     """Whether it says that the file is not whole, rather than busy, full or out of reach."""
-    if isinstance(error, Damaged):
+    # sqlite3 cannot even say what is wrong where that names a damaged table
+    if isinstance(error, (Damaged, UnicodeDecodeError)):
         return True
     code = getattr(error, "sqlite_errorcode", None)
     return code is not None and (code == _SHORT_READ or code & 0xFF in _DAMAGE)

@@ -10,6 +10,8 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from forge.state.small_files import head
+
 _SYSTEM = (
     "etc/vulkan/icd.d",
     "usr/local/share/vulkan/icd.d",
@@ -33,7 +35,7 @@ def driver_libraries(root: Path, variables: Mapping[str, str]) -> Iterator[str]:
         for library in _places(root, manifest):
             try:
                 seen = library.stat()
-            except OSError:
+            except (OSError, ValueError):  # a name may be no Unicode
                 continue
             yield f"{library} {seen.st_size} {seen.st_mtime_ns}"
             break
@@ -62,9 +64,8 @@ def _manifests(root: Path, variables: Mapping[str, str]) -> list[Path]:
 def _places(root: Path, manifest: Path) -> list[Path]:
     """Where the library may be that a manifest names; the manifest itself if none is there."""
     try:
-        with manifest.open("rb") as file:
-            named = json.loads(file.read(_MOST_BYTES))["ICD"]["library_path"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        named = json.loads(head(manifest, _MOST_BYTES))["ICD"]["library_path"]
+    except (ValueError, KeyError, TypeError, RecursionError):
         return [manifest]
     if not isinstance(named, str) or "\0" in named:
         return [manifest]

@@ -23,9 +23,10 @@ from forge.errors import ModelError
 from forge.gguf import GGUFFile
 from forge.messages import Load, Open
 from forge.models import Hyperparameters, build_graph, context_length
-from forge.probe import cases, check
+from forge.probe import cases, check, examine
 from forge.weights import Weights
 from forge.worker.model import LoadedModel
+from forge.worker.standing import StandingCheck
 
 Beat = Callable[[str, int, int, str], None]
 
@@ -76,11 +77,12 @@ def load_model(backend: Backend, file: GGUFFile, request: Load, beat: Beat) -> L
 
     executable = backend.compile(graph, Weights(graph, file), progress)
     beat("check", 0, 0, "")
-    check(
+    _, rehearsal = examine(
         backend, graph, file, lambda done, total, what: beat("check", done, total, what), progress
     )
     notes += [f"{found.name}: {found.detail}" for found in backend.checks() if not found.ok]
-    return LoadedModel(executable, context, notes, frugal=request.least > 0)
+    standing = None if rehearsal is None else StandingCheck(rehearsal)
+    return LoadedModel(executable, context, notes, standing, frugal=request.least > 0)
 
 
 def _smaller(request: Load, context: int) -> Load:

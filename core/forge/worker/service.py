@@ -38,7 +38,8 @@ from forge.messages import (
 from forge.sampling import SamplingParams
 from forge.worker.link import HostGone, Link
 from forge.worker.loader import load_model, open_backend, probe, warm_up
-from forge.worker.model import LoadedModel, WatchedSampler
+from forge.worker.model import LoadedModel
+from forge.worker.watched import WatchedSampler
 
 _LONGEST = 4000
 """Characters of a text from a backend: its message must fit in a frame."""
@@ -192,6 +193,8 @@ class Service:
     def _close(self) -> None:
         """In reverse order of opening."""
         if self._model:
+            if self._model.standing:
+                self._model.standing.close()
             self._model.executable.close()
         if self._backend:
             self._backend.close()

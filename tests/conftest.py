@@ -33,7 +33,9 @@ def only_our_plugins() -> Iterator[None]:
 def a_state_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What one test teaches forge is nothing to the next, nor to the person whose machine it is."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FORGE_STATE", str(tmp_path_factory.mktemp("state")))
+        folder = tmp_path_factory.mktemp("state")
+        patch.setenv("FORGE_STATE", str(folder))
+        patch.setenv("FORGE_CONFIG", str(folder / "no-config.toml"))
         yield
 
 

@@ -86,7 +86,7 @@ def _settings(path: Path, name: str, table: object) -> BackendSettings:
         )
     env = table.get("env", {})
     for key, value in env.items():
-        right = isinstance(value, str) and bool(key) and not {"=", "\0"} & {*key, *value[:0]}
+        right = isinstance(value, str) and bool(key) and not {"=", "\0"} & set(key)
         right = right and "\0" not in value
         _need(path, f"{place}.env.{key}", right, "is not a variable's text")
     return BackendSettings(table.get("proven", False), env)

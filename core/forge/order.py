@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from forge.config import Config, read_config
 from forge.errors import BackendUnavailable
@@ -11,6 +12,10 @@ from forge.past import Past
 from forge.place import Place
 from forge.plugins import Plugins, missing
 from forge.spec import BackendSpec
+
+if TYPE_CHECKING:
+    from forge.doctor import Effect
+    from forge.health import Device
 
 
 def order(
@@ -33,7 +38,11 @@ def order(
     if chosen is not None and chosen.name in absent:
         raise BackendUnavailable(f"{chosen.name}: {absent[chosen.name]}")
     here = [config.applied(spec) for spec in known if spec.name not in absent]
-    places = ranked(here, config, past, chosen) if fallback_to is None else _as_given(here)
+    if fallback_to is None:
+        asked_floor = chosen is not None and chosen.floor
+        places = ranked(here, config, past, () if asked_floor else _effects(here))
+    else:
+        places = [Place(spec, "in the order that was given") for spec in here]
     if chosen is not None:
         rest = itertools.dropwhile(lambda place: place.spec.name != chosen.name, places)
         first = next(place for place in places if place.spec.name == chosen.name)
@@ -42,62 +51,73 @@ def order(
     return places, absent
 
 
-def _as_given(specs: Sequence[BackendSpec]) -> list[Place]:
-    return [Place(spec, "in the order that was given") for spec in specs]
-
-
 def ranked(
     specs: Sequence[BackendSpec],
     config: Config,
-    past: Past | None,
-    chosen: BackendSpec | None = None,
+    past: Past | None = None,
+    effects: Sequence[Effect] = (),
 ) -> list[Place]:
-    """By what is known of them here: the first to try first, floors at the end."""
-    advice = _advice(specs) if chosen is None or not chosen.floor else {}
+    """By what is known of them here: the first to try first, floors at the end.
+
+    `effects` are what the doctor makes of the machine.
+    """
     found: list[tuple[tuple[object, ...], Place]] = []
     for spec in specs:
         if spec.floor:
-            rank: tuple[object, ...] = (3, 0, -spec.priority, spec.name)
-            found.append((rank, Place(spec, "the floor: it has no device to lose")))
+            place = Place(spec, "the floor: it has no device to lose")
+            found.append(((True, False, False, -spec.priority, spec.name), place))
             continue
-        kind = past.kind(spec) if past else ""
+        device = past.device(spec) if past else None
+        kind = device.kind if device else ""
         tried = config.of(spec).proven or bool(past and past.self_tested(spec))
         priority = spec.proven if tried and spec.proven is not None else spec.priority
-        action, why = advice.get(spec.stack, ("", ""))
-        place = Place(spec, _reason(spec, kind, tried, why if action == "demote" else ""))
-        if action == "block":
-            place = Place(spec, place.reason, why)
+        against = _against(spec, device, effects)
+        demoted = against is not None and against.action == "demote"
+        reason = _reason(spec, kind, tried=tried, demoted=_words(against) if demoted else "")
+        objection = ""
+        if against is not None and against.action == "block":
+            objection = _words(against)
         elif kind == "software":
-            place = Place(spec, place.reason, f"its device is none: -b {spec.name} uses it")
-        integrated = kind == "integrated"
-        found.append(((action == "demote", integrated, -priority, spec.name), place))
+            objection = f"its device is software: `-b {spec.name}` uses it all the same"
+        rank = (False, demoted, kind == "integrated", -priority, spec.name)
+        found.append((rank, Place(spec, reason, objection)))
     return [place for _, place in sorted(found, key=lambda pair: pair[0])]
 
 
-def _reason(spec: BackendSpec, kind: str, tried: bool, demoted: str) -> str:
-    parts = [f"its priority is {spec.priority}"]
-    if spec.proven is not None:
-        parts = [
-            f"its priority is {spec.proven}, as its self-test passed here"
-            if tried
-            else f"its priority is {spec.priority} until `forge selftest -b {spec.name}` has passed"
-        ]
+def _reason(spec: BackendSpec, kind: str, *, tried: bool, demoted: str) -> str:
+    if spec.proven is None:
+        parts = [f"its priority is {spec.priority}"]
+    elif tried:
+        parts = [f"its priority is {spec.proven}, as its self-test passed here"]
+    else:
+        until = f"until `forge selftest -b {spec.name}` has passed here"
+        parts = [f"its priority is {spec.priority} {until}, then {spec.proven}"]
     if kind == "integrated":
         parts.append("an integrated GPU comes after a discrete one")
     if demoted:
-        parts.append(f"after the others: {demoted}")
+        parts.append(f"it comes after the others: {demoted}")
     return "; ".join(parts)
 
 
-def _advice(specs: Sequence[BackendSpec]) -> Mapping[str, tuple[str, str]]:
-    """By driver stack what the doctor says of it; asked only where something drives such a one."""
-    if not any(spec.stack for spec in specs):
-        return {}
-    from forge.doctor import effects, examine
+def _against(spec: BackendSpec, device: Device | None, effects: Sequence[Effect]) -> Effect | None:
+    """What speaks most against a backend's driver stack, on its device if that is known."""
+    address = device.address if device else ""
+    found = [
+        effect
+        for effect in effects
+        if effect.stack == spec.stack and (not address or effect.device in ("", address))
+    ]
+    return min(found, key=lambda effect: effect.action != "block", default=None)
 
-    found: dict[str, tuple[str, str]] = {}
-    for effect in effects(examine().findings):
-        words = f"{effect.reason} (`forge doctor --explain {effect.rule}`)"
-        if effect.action == "block" or effect.stack not in found:
-            found[effect.stack] = (effect.action, words)
-    return found
+
+def _words(effect: Effect | None) -> str:
+    return f"{effect.reason} (`forge doctor --explain {effect.rule}`)" if effect else ""
+
+
+def _effects(specs: Sequence[BackendSpec]) -> Sequence[Effect]:
+    """The doctor is asked only where something drives a stack that it knows."""
+    if not any(spec.stack for spec in specs):
+        return ()
+    from forge.doctor import start_effects
+
+    return start_effects()

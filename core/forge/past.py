@@ -11,6 +11,8 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from forge.errors import (
     BackendError,
@@ -35,10 +37,17 @@ from forge.state import (
 )
 from forge.worker_options import WorkerOptions
 
+if TYPE_CHECKING:
+    from forge.doctor import Hit
+
 _BLAMELESS = (BackendUnavailable, BackendUnsupported, BackendOutOfMemory)
 """A backend that says no, and why, has done nothing that must not be tried again."""
 
 
+_DEAD = "device-dead-until-reboot"
+"""What a line of the kernel's log may mean for a device: `forge.doctor.signatures`."""
+_BEFORE = 2.0
+"""Seconds: a kernel may notice before the host does."""
 _VARIABLES = (
     *("AMD_", "GPU_", "HIP_", "HSA_", "MESA_", "RADV_", "ROCBLAS_", "ROCR_", "ROC_", "VK_"),
 )
@@ -83,12 +92,11 @@ class Past:
             return Key(spec.name, asked, parts)
         return Key(spec.name, device.key, {**parts, "driver": device.driver})
 
-    def kind(self, spec: BackendSpec) -> str:
-        """What kind of device it opened last; "" where nobody knows."""
+    def device(self, spec: BackendSpec) -> Device | None:
+        """What it opened last; None where nobody knows."""
         if self._ledger is None:
-            return ""
-        device = self._ledger.last_opened(spec.name, self._options.device_of(spec) or "")
-        return device.kind if device else ""
+            return None
+        return self._ledger.last_opened(spec.name, self._options.device_of(spec) or "")
 
     def self_tested(self, spec: BackendSpec) -> bool:
         """Whether its self-test passed on the device that it opens."""
@@ -142,10 +150,12 @@ class Past:
         """
         if self._ledger is None:
             return ""
-        device_gone = False
+        hits = () if spec.floor else _kernel(self.key(spec).device, incident)
+        device_gone = any(hit.action == _DEAD for hit in hits)
         path = None
         with suppress(OSError):
-            path = write(incident, records_folder())
+            kernel = tuple(dict.fromkeys(hit.signature for hit in hits))
+            path = write(replace(incident, kernel=kernel), records_folder())
         record = str(path) if path else ""
         if not (spec.floor or incident.struck or isinstance(error, _BLAMELESS)):
             self._ledger.quarantine(
@@ -189,6 +199,14 @@ class Past:
         if self._ledger:
             self._ledger.close()
             self._ledger = None
+
+
+def _kernel(device: str, incident: Incident) -> tuple[Hit, ...]:
+    """What the kernel's log says of the device since shortly before it fell silent."""
+    from forge.doctor import after_a_fault
+
+    hits = after_a_fault(time.monotonic() - incident.age_s - _BEFORE)
+    return tuple(hit for hit in hits if hit.address in ("", device) or ":" not in device)
 
 
 def _settings(spec: BackendSpec) -> str:

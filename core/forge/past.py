@@ -158,8 +158,9 @@ class Past:
             path = write(replace(incident, kernel=kernel), records_folder())
         record = str(path) if path else ""
         if not (spec.floor or incident.struck or isinstance(error, _BLAMELESS)):
+            early = incident.phase in ("start", "open")  # whatever the model
             self._ledger.quarantine(
-                self.key(spec),
+                self._key(spec, "") if early else self.key(spec),
                 str(error),
                 incident.phase,
                 until_reboot=device_gone,

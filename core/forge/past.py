@@ -157,7 +157,7 @@ class Past:
             kernel = tuple(dict.fromkeys(hit.signature for hit in hits))
             path = write(replace(incident, kernel=kernel), records_folder())
         record = str(path) if path else ""
-        if not (spec.floor or incident.struck or isinstance(error, _BLAMELESS)):
+        if accused(spec, error, incident):
             early = incident.phase in ("start", "open")  # whatever the model
             self._ledger.quarantine(
                 self._key(spec, "") if early else self.key(spec),
@@ -200,6 +200,11 @@ class Past:
         if self._ledger:
             self._ledger.close()
             self._ledger = None
+
+
+def accused(spec: BackendSpec, error: BackendError, incident: Incident) -> bool:
+    """Whether a failure is the backend's or its device's, so that it will come again."""
+    return not (spec.floor or incident.struck or isinstance(error, _BLAMELESS))
 
 
 def _kernel(device: str, incident: Incident) -> tuple[Hit, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -19,8 +19,9 @@ from forge.errors import (
     NoBackend,
 )
 from forge.events import Event, Fallback, FinishReason, Prefill, Ready, Token
+from forge.incident import Incident
 from forge.inquiry import inquire
-from forge.past import Past, described
+from forge.past import Past, accused, described
 from forge.place import Place
 from forge.runner import Runner
 from forge.sampling import SamplingParams
@@ -197,11 +198,13 @@ class Supervisor:
         if self.runner is None:
             raise NoBackend("no backend is ready")
         with self._request():
-            self._past.mark(self.runner.spec, "evaluate")
+            spec = self.runner.spec
+            self._past.mark(spec, "evaluate")
             try:
                 yield from self.runner.logits(tokens)
             except BackendError as error:
-                self._retire(error, 0)
+                if incident := self._retire(error, 0):
+                    self._past.failed(spec, error, incident)
                 raise
 
     def _ready(self, attempt: Attempt) -> Generator[Event, None, Runner | None]:
@@ -266,21 +269,24 @@ class Supervisor:
 
     def _replace(self, error: BackendError, attempt: Attempt) -> Fallback:
         """Kill the failed worker and say where the reply goes on; raise when nowhere."""
-        failed = self._specs[0]
+        failed, shown = self._specs[0], len(attempt.emitted)
         again = self._again(failed, error, attempt)
-        tried = self.runner is not None
-        record = self._retire(error, len(attempt.emitted), again=again)
+        incident = self._retire(error, shown, again=again)
+        attempt.restarted |= failed.floor
+        if failed.floor and not again and not self._strict:
+            self._specs.pop(0)
+        goes_on = bool(self._specs) and not self._strict
+        if goes_on and self._specs[0].floor:
+            self.spawn()  # it loads while the failure is written down
+        record = self._past.failed(failed, error, incident) if incident else ""
         if self._strict:
             raise type(error)(f"{failed.name}: {error} (--strict: no other backend is tried)")
-        if failed.floor and not again:
-            if len(self._specs) == 1:
-                raise self._none_left() from error
-            self._specs.pop(0)
-        attempt.restarted |= failed.floor
-        if not self._specs:
+        if not goes_on:
+            if failed.floor:
+                self._specs = [failed]
             raise self._none_left() from error
-        target, shown = self._specs[0].name, len(attempt.emitted)
-        fallback = Fallback(failed.name, target, str(error), shown, tried, record)
+        tried = incident is not None
+        fallback = Fallback(failed.name, self._specs[0].name, str(error), shown, tried, record)
         attempt.fallbacks.append(fallback)
         return fallback
 
@@ -292,40 +298,40 @@ class Supervisor:
             self._frugal[failed.name] = attempt.needed
         return not attempt.restarted if failed.floor else first and not self._strict
 
-    def _retire(self, error: BackendError, tokens: int, *, again: bool = False) -> str:
+    def _retire(self, error: BackendError, tokens: int, *, again: bool = False) -> Incident | None:
         """End the first backend's worker; unless it gets another one it is not tried again.
 
-        A strict supervisor is left with the floor or with nothing. Returns the failure's record.
+        A strict supervisor is left with the floor or with nothing. Returns what was found out; None
+        where no worker was started, or one that had too little memory.
         """
         failed, runner = self._specs[0], self.runner
         incident = inquire(runner, error, tokens) if runner else None
-        self._drop()
+        left_behind = not self._drop()
+        self._past.unmark()
         self.failures[failed.name] = error
         if not failed.floor and not again:
             self._specs = [] if self._strict else self._specs[1:]
-        record = ""
-        if incident and not (again and isinstance(error, BackendOutOfMemory)):
-            if not failed.floor and runner and runner.device:
-                self._suspects.add(runner.device.key)
-            if not self._strict and self._specs and self._specs[0].floor:
-                self._past.unmark()
-                self.spawn()  # it loads while the failure is written down
-            record = self._past.failed(failed, error, incident)
-        self._past.unmark()
-        return record
+        if incident is None:
+            return None
+        if runner and runner.device and accused(failed, error, incident):
+            self._suspects.add(runner.device.key)
+        return replace(incident, left_behind=left_behind)
 
     def _none_left(self) -> NoBackend:
         reasons = "; ".join(f"{name}: {error}" for name, error in self.failures.items())
         return NoBackend(f"no backend is left to answer. {reasons}")
 
-    def _drop(self) -> None:
-        """End the current worker without waiting for one that is stuck in its driver."""
+    def _drop(self) -> bool:
+        """End the current worker; False for one that is stuck in its driver and was left behind."""
+        ended = True
         if self.runner is not None:
-            if not self.runner.kill():
+            ended = self.runner.kill()
+            if not ended:
                 self._left_behind.append(self.runner)
                 self._past.stuck(self.runner.spec, self.runner.pid)
             self.runner = None
         self._left_behind = [runner for runner in self._left_behind if not runner.gone()]
+        return ended
 
     def close(self) -> None:
         """End the workers and give the device back."""

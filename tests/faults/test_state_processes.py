@@ -267,6 +267,55 @@ def test_a_file_that_is_locked_for_ever_is_done_without(tmp_path, name):
         assert ledger.quarantined(KEY).reason == "hung"
 
 
+def test_an_interrupt_at_any_moment_leaves_the_database_in_use(tmp_path):
+    """Ctrl-C in the middle of a transaction undoes it; the next one begins as ever."""
+    child = start(
+        "import os, signal, time\n"
+        "ledger = Ledger.open(folder)\n"
+        "ledger.quarantine(KEY, 'hung')\n"
+        "interrupts = 0\n"
+        "for n in range(300):\n"
+        "    signal.setitimer(signal.ITIMER_REAL, 1e-4 + n * 2e-6)\n"
+        "    try:\n"
+        "        signal.signal(signal.SIGALRM, signal.default_int_handler)\n"
+        "        for _ in range(4):\n"
+        "            ledger.add_paces('dev', 'hip', {('decode', 0): [1.0] * BINS})\n"
+        "        time.sleep(1)\n"
+        "    except KeyboardInterrupt:\n"
+        "        interrupts += 1\n"
+        "print(interrupts, ledger.quarantined(KEY).reason, *ledger.notes)\n",
+        tmp_path,
+    )
+    assert finish(child) == "300 hung\n"
+    assert not list(tmp_path.glob("*.damaged*"))
+    whole(tmp_path)
+
+
+def test_a_signal_handler_may_use_the_ledger_in_the_middle_of_its_work(tmp_path):
+    child = start(
+        "import signal\n"
+        "ledger = Ledger.open(folder)\n"
+        "marker = ledger.mark(KEY, 'decode')\n"
+        "cleared = 0\n"
+        "def clear(*_):\n"
+        "    global cleared\n"
+        "    marker.clear()\n"
+        "    cleared += 1\n"
+        "signal.signal(signal.SIGALRM, clear)\n"
+        "for n in range(300):\n"
+        "    signal.setitimer(signal.ITIMER_REAL, 1e-4 + n * 2e-6)\n"
+        "    while cleared <= n:\n"
+        "        ledger.quarantine(KEY, 'hung')\n"
+        "        ledger.add_paces('dev', 'hip', {('decode', 0): [1.0] * BINS})\n"
+        "print(ledger.quarantined(KEY).reason, *ledger.notes)\n",
+        tmp_path,
+    )
+    assert finish(child) == "hung\n"
+    with Ledger.open(tmp_path) as ledger:
+        assert ledger.recover() == []
+    whole(tmp_path)
+
+
 def test_a_child_that_was_forked_has_a_connection_of_its_own(tmp_path):
     child = start(
         "import os\nledger = Ledger.open(folder)\nledger.quarantine(KEY, 'hung')\n"

@@ -33,6 +33,7 @@ class Database:
         self._folder: Path | None = None
         self._connection: Connection | None = None
         self._inherited: Connection | None = None
+        self._inside: Connection | None = None
         self._identity: tuple[int, int] | None = None
         self._pid = os.getpid()
         self._lock = threading.RLock()  # a front end may close from another thread
@@ -62,20 +63,29 @@ class Database:
         with self._lock:
             for _ in range(_TRIES):
                 try:
-                    connection = self._current()
-                    connection.execute(f"PRAGMA synchronous={sync}")
-                    connection.execute(begin)
-                    try:
-                        found = work(connection)
-                        connection.execute("COMMIT")
-                        return found
-                    except BaseException:
-                        _roll_back(connection)
-                        raise
+                    return self._transaction(begin, work, sync)
                 except (sqlite3.Error, Damaged, UnicodeDecodeError) as error:
                     if not self._damaged(error):
                         return default
         return default
+
+    def _transaction(self, begin: str, work: Callable[[Connection], _T], sync: str) -> _T:
+        if self._inside is not None:  # from a signal handler: this thread has the lock already
+            return work(self._inside)
+        connection = self._current()
+        try:
+            _roll_back(connection)  # what an interrupt may have left
+            self._inside = connection
+            connection.execute(f"PRAGMA synchronous={sync}")
+            connection.execute(begin)
+            found = work(connection)
+            connection.execute("COMMIT")
+            return found
+        finally:
+            try:
+                _roll_back(connection)
+            finally:
+                self._inside = None
 
     def _current(self) -> Connection:
         """The connection, opened where there is none, or where its file is no longer there."""

@@ -364,3 +364,56 @@ def test_the_files_are_their_owners_alone(tmp_path):
         ledger.quarantine(KEY, "hung")
         for path in (tmp_path / "state", *(tmp_path / "state").iterdir()):
             assert not stat.S_IMODE(path.stat().st_mode) & 0o077
+
+
+ROOM = """
+import os
+from pathlib import Path
+from forge.state import *
+KEY = Key('hip', '0000:03:00.0')
+disk = Path(sys.argv[1])
+for kept_free in range(0, 220, 8):
+    ballast = open(disk / 'ballast', 'wb', 0)
+    with ballast:
+        size = os.statvfs(disk).f_bavail * 4096 - kept_free * 1024
+        os.posix_fallocate(ballast.fileno(), 0, max(1, size))
+    folder = disk / f'{kept_free}'
+    with Ledger.open(folder) as ledger:
+        marker = ledger.mark(KEY, 'load')
+        ledger.quarantine(KEY, 'hung')
+        for _ in range(8):
+            ledger.add_paces('dev', 'hip', {('decode', n): [1.0] * BINS for n in range(8)})
+        marker.clear()
+        full = [note for note in ledger.notes if 'no space left' in note]
+        kept = ledger.kept and not full
+        assert kept or full, ledger.notes
+    (disk / 'ballast').unlink()
+    with Ledger.open(folder) as ledger:
+        assert ledger.quarantined(KEY) if kept else True
+        ledger.quarantine(KEY, 'hung again')
+        assert ledger.kept and not ledger.notes, ledger.notes
+        assert ledger.quarantined(KEY).reason == 'hung again'
+    for path in folder.iterdir():
+        path.unlink()
+    print(kept)
+"""
+
+
+def test_a_real_disk_that_fills_up_at_any_point_is_survived(tmp_path):
+    """A small file system of its own, which needs the right to mount one."""
+    mount = f"mount -t tmpfs -o size=256k none {tmp_path}"
+    unshare = ["unshare", "--mount", *(["--map-root-user"] if os.getuid() else []), "sh", "-c"]
+    try:
+        subprocess.run([*unshare, mount], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no file system can be mounted here: {error}")
+    program = [sys.executable, "-P", "-W", "error", "-c", "import sys\n" + ROOM, str(tmp_path)]
+    done = subprocess.run(
+        [*unshare, f'{mount} && exec "$@"', "sh", *program],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) == {"True", "False"}

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from forge.state import file, schema
-from forge.state.trouble import Damaged, FromTheFuture, Unusable, is_busy, is_damage, is_read_only
+from forge.state.trouble import (
+    Damaged,
+    FromTheFuture,
+    Unusable,
+    is_busy,
+    is_damage,
+    is_out_of_space,
+    is_read_only,
+)
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -125,7 +133,7 @@ class Database:
         except FromTheFuture:
             why = "a newer forge wrote it: upgrade forge, or remove the file"
         except (OSError, Unusable, sqlite3.Error) as error:
-            why = getattr(error, "strerror", None) or str(error)
+            why = self._words(error)
         return self._in_memory(why)
 
     def _in_memory(self, why: str) -> Connection:
@@ -144,8 +152,13 @@ class Database:
             return self._move_aside(error, damaged)
         if is_busy(error):
             self._left_alone_until = time.monotonic() + _LEFT_ALONE_SECONDS
-        self.note(f"{where}: something was not remembered: {error}")
+        self.note(f"{where}: something was not remembered: {self._words(error)}")
         return False
+
+    def _words(self, error: Exception) -> str:
+        if self._folder is not None and is_out_of_space(error, self._folder):
+            return "no space left on the device"
+        return getattr(error, "strerror", None) or str(error)
 
     def _move_aside(self, error: Exception, damaged: tuple[int, int] | None) -> bool:
         if self._folder is None or damaged is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import signal
@@ -54,7 +55,8 @@ def whole(folder) -> None:
 
 ADDS = """
 number, times = sys.argv[1], int(sys.argv[2])
-sys.stdin.readline()  # all begin at once, the folder does not exist yet
+sys.stdin.readline()
+print(flush=True)
 with Ledger.open(folder) as ledger:
     for n in range(times):
         ledger.add_paces('dev', 'hip', {('decode', 0): [1.0] * BINS}, 1.0)
@@ -66,10 +68,15 @@ with Ledger.open(folder) as ledger:
 
 def test_what_many_processes_write_at_once_adds_up_and_nothing_is_lost(tmp_path):
     folder = tmp_path / "state"
+    folder.mkdir()
     children = [start(ADDS, folder, str(number), "15") for number in range(6)]
-    for child in children:
-        child.stdin.write("\n")
-        child.stdin.flush()
+    with (folder / "state.db.lock").open("w") as lock:  # until all of them miss the database
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        for child in children:
+            child.stdin.write("\n")
+            child.stdin.flush()
+            child.stdout.readline()
+        time.sleep(0.2)
     assert [finish(child) for child in children] == [""] * 6
     with Ledger.open(folder) as ledger:
         assert ledger.paces("dev", "hip") == {("decode", 0): [90.0] * BINS}
@@ -320,14 +327,14 @@ def test_a_child_that_was_forked_has_a_connection_of_its_own(tmp_path):
     child = start(
         "import os\nledger = Ledger.open(folder)\nledger.quarantine(KEY, 'hung')\n"
         "pid = os.fork()\n"
-        "ledger.add_paces('dev', 'hip', {('decode', 0): [1.0] * BINS}, 1.0)\n"
+        "for _ in range(100):\n"
+        "    ledger.add_paces('dev', 'hip', {('decode', 0): [1.0] * BINS}, 1.0)\n"
         "if pid:\n"
         "    os.waitpid(pid, 0)\n"
-        "    ledger.add_paces('dev', 'hip', {('decode', 0): [1.0] * BINS}, 1.0)\n"
         "    print(ledger.paces('dev', 'hip')['decode', 0][0], *ledger.notes)\n"
         "ledger.close()\n",
         tmp_path / "state",
     )
-    assert finish(child) == "3.0\n"
+    assert finish(child) == "200.0\n"
     assert os.path.exists(tmp_path / "state/state.db")
     whole(tmp_path / "state")

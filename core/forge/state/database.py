@@ -20,6 +20,7 @@ from forge.state.trouble import (
     is_out_of_space,
     is_read_only,
 )
+from forge.state.turns import begin_write
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -55,16 +56,20 @@ class Database:
 
     def read(self, work: Callable[[Connection], _T], default: _T) -> _T:
         """What `work` finds in one transaction, or the default."""
-        return self._run("BEGIN", work, default)
+        return self._run(_begin_read, work, default)
 
     def write(self, work: Callable[[Connection], _T], default: _T, *, durable: bool = False) -> _T:
         """As `read`, for work that writes. Durable: on the disk before this returns."""
         if time.monotonic() < self._left_alone_until:
             return default
-        return self._run("BEGIN IMMEDIATE", work, default, "FULL" if durable else "NORMAL")
+        return self._run(begin_write, work, default, "FULL" if durable else "NORMAL")
 
     def _run(
-        self, begin: str, work: Callable[[Connection], _T], default: _T, sync: str = "NORMAL"
+        self,
+        begin: Callable[[Connection], object],
+        work: Callable[[Connection], _T],
+        default: _T,
+        sync: str = "NORMAL",
     ) -> _T:
         import sqlite3
 
@@ -77,7 +82,9 @@ class Database:
                         return default
         return default
 
-    def _transaction(self, begin: str, work: Callable[[Connection], _T], sync: str) -> _T:
+    def _transaction(
+        self, begin: Callable[[Connection], object], work: Callable[[Connection], _T], sync: str
+    ) -> _T:
         if self._inside is not None:  # from a signal handler: this thread has the lock already
             return work(self._inside)
         connection = self._current()
@@ -85,7 +92,7 @@ class Database:
             _roll_back(connection)  # what an interrupt may have left
             self._inside = connection
             connection.execute(f"PRAGMA synchronous={sync}")
-            connection.execute(begin)
+            begin(connection)
             found = work(connection)
             connection.execute("COMMIT")
             return found
@@ -191,6 +198,10 @@ class Database:
 def _may(path: Path) -> bool:
     """Whether the file may be written; SQLite also calls one read-only whose header is odd."""
     return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK | os.X_OK)
+
+
+def _begin_read(connection: Connection) -> None:
+    connection.execute("BEGIN")
 
 
 def _roll_back(connection: Connection) -> None:

@@ -250,6 +250,19 @@ def test_a_lock_that_is_kept_for_ever_costs_one_wait_and_no_more(tmp_path):
         killed(child)
 
 
+def test_a_marker_that_was_set_is_cleared_as_soon_as_a_lock_is_let_go(tmp_path):
+    with Ledger.open(tmp_path) as ledger:
+        marker = ledger.mark(KEY, "load")
+        other = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        ledger.probed(KEY, True)
+        assert "locked" in ledger.notes[0]
+        other.execute("ROLLBACK")
+        marker.clear()
+        assert other.execute("SELECT count(*) FROM markers").fetchone() == (0,)
+        other.close()
+
+
 @pytest.mark.parametrize("name", ["state.db", "state.db.lock"])
 def test_a_file_that_is_locked_for_ever_is_done_without(tmp_path, name):
     folder = tmp_path / "state"

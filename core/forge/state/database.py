@@ -58,9 +58,19 @@ class Database:
         """What `work` finds in one transaction, or the default."""
         return self._run(_begin_read, work, default)
 
-    def write(self, work: Callable[[Connection], _T], default: _T, *, durable: bool = False) -> _T:
-        """As `read`, for work that writes. Durable: on the disk before this returns."""
-        if time.monotonic() < self._left_alone_until:
+    def write(
+        self,
+        work: Callable[[Connection], _T],
+        default: _T,
+        *,
+        durable: bool = False,
+        insist: bool = False,
+    ) -> _T:
+        """As `read`, for work that writes. Durable: on the disk before this returns.
+
+        Insist: also while a lock that another process kept is left alone.
+        """
+        if not insist and time.monotonic() < self._left_alone_until:
             return default
         return self._run(begin_write, work, default, "FULL" if durable else "NORMAL")
 

@@ -124,8 +124,9 @@ class Backend(ABC):
     """One device. The constructor opens it, or raises BackendUnavailable with advice.
 
     `compile` is called several times: graphs with a right answer that is known, of one node each,
-    and at last the model in small, follow the model and live beside it. Executables of one backend
-    do not disturb each other.
+    and at last the model in small, follow the model and live beside it. The small one stays, and
+    runs between the model's runs and the tokens of its `decode`. Executables of one backend do not
+    disturb each other.
     """
 
     def __init__(self, config: BackendConfig) -> None:

@@ -50,7 +50,8 @@ class Executable(ABC):
 
         What is forgotten never shows again, be it NaN: 0 x NaN is NaN, so a mask is not enough.
         A sliding window's ring or a recurrent state may keep fewer, down to 0: forge computes the
-        rest again. It is asked before each reply, and with 0 after a run that failed.
+        rest again. It is asked before each reply, with 0 after a run that failed, and for all but
+        the last token when forge computes that one once more, to compare.
         """
         del slot
         return count

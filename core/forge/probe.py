@@ -2,7 +2,7 @@
 
 The case's weights are rows of the model's own, its truth is the reference in float64, and it takes
 the same road as the model: compile, then run. A device that lost its mind shows here first. Last
-comes the whole model in small (`rehearsal`).
+comes the whole model in small (`rehearsal`), which may stay, to be asked again later.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from forge.errors import BackendWrong
 from forge.gguf import GGUFFile
 from forge.graph import ROWS, TOKENS, Graph, Node, Op, StateSpec, TensorSpec, WeightSpec
 from forge.miniature import miniature
-from forge.rehearsal import rehearse
+from forge.rehearsal import Rehearsal
 from forge.weights import Weights
 
 Array = NDArray[Any]
@@ -117,6 +117,20 @@ def check(
 
     `progress` hears of what the backend compiles for them, `beat` of cases that are finished.
     """
+    worst, rehearsal = examine(backend, graph, file, beat, progress)
+    if rehearsal is not None:
+        rehearsal.close()
+    return worst
+
+
+def examine(
+    backend: Backend,
+    graph: Graph,
+    file: GGUFFile,
+    beat: Callable[[int, int, str], None],
+    progress: Progress = lambda *_: None,
+) -> tuple[float, Rehearsal | None]:
+    """As `check`; the rehearsal, where the graph has one, is left open for the caller to close."""
     every, worst, small = list(cases(graph)), 0.0, miniature(graph, file)
     total = len(every) + (small is not None)
     for done, case in enumerate(every, 1):
@@ -128,12 +142,17 @@ def check(
             )
         worst = max(worst, error)
         beat(done, total, case.name)
-    if small is not None:
-        name = "the model in small"
-        error = rehearse(backend, small, progress, lambda: beat(len(every), total, name))
-        worst = max(worst, error)
-        beat(total, total, name)
-    return worst
+    if small is None:
+        return worst, None
+    name = "the model in small"
+    rehearsal = Rehearsal(backend, small, progress)
+    try:
+        worst = max(worst, rehearsal.whole(lambda: beat(len(every), total, name)))
+    except BaseException:
+        rehearsal.close()
+        raise
+    beat(total, total, name)
+    return worst, rehearsal
 
 
 def _error(backend: Backend, case: Case, file: GGUFFile, progress: Progress) -> float:

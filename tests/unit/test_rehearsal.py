@@ -13,11 +13,12 @@ import pytest
 from forge.backend import BackendConfig, Executable, Graph, Node, Op, Progress, Rows, Sampler
 from forge.backend import Weight as ModelWeight
 from forge.errors import BackendWrong
+from forge.expected import LEAST_BOUND
 from forge.gguf import GGUFFile, open_gguf
 from forge.miniature import Miniature, miniature
 from forge.models import ARCHITECTURES, build_graph
 from forge.probe import check
-from forge.rehearsal import LEAST_BOUND, rehearse
+from forge.rehearsal import rehearse
 from forge.testing import write_tiny
 from forge_cpu.plain import NumpyBackend
 

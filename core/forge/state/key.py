@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-DIGESTS = ("firmware", "vulkan", "model")
+DIGESTS = ("firmware", "vulkan", "model", "settings")
 """Parts that are digests: people learn that they changed, not what they are."""
 
 

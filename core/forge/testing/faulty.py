@@ -21,6 +21,8 @@ nan       from the step on every result is NaN
 constant  from the step on every result is one number
 wrong     from the step on results are a tenth too large in every third column: plausible, and wrong
 
+A device that is wrong is wrong for all: such numbers are those of known answers as well.
+
 and what is harder to notice, SUBTLE:
 few-nan   from the step on the last column of every result is NaN
 two-values  from the step on every result is one of two numbers
@@ -36,7 +38,7 @@ start     the interpreter's start (only the endings, from hang to segfault, and 
 open      the constructor
 load      each weight
 compile   the compilation of the model
-check     each known answer
+check     each known answer, before there is a reply
 prefill   each chunk of a prompt
 decode    each token after the first
 """
@@ -195,7 +197,10 @@ class FaultyExecutable(Executable):
         self, inputs: Mapping[str, Array], positions: Array, slots: Array, rows: Rows
     ) -> dict[str, Array]:
         """A step of check, prefill or decode."""
-        self._script.reach("check" if self._known else "decode" if self._decoding else "prefill")
+        if not self._known:
+            self._script.reach("decode" if self._decoding else "prefill")
+        elif not self._script.serves:
+            self._script.reach("check")
         results = self._inner.run(inputs, positions, slots, rows)
         before, self._before = self._before, results
         if not (self._script.lies and self._script.changes_numbers):

@@ -15,7 +15,10 @@ PREFIX = "faulty."
 
 
 class Script:
-    """Counts the steps of the phase and fails at the one that was asked for."""
+    """Counts the steps of the phase and fails at the one that was asked for.
+
+    `serves` says that there was a reply already, `lies` that the fault has begun and is a lie.
+    """
 
     def __init__(self, options: Mapping[str, str]) -> None:
         mine = {k.removeprefix(PREFIX): v for k, v in options.items() if k.startswith(PREFIX)}
@@ -23,7 +26,7 @@ class Script:
         self.fault, self._phase = mine["fault"], mine["phase"]
         self._step, self._seconds = int(mine["step"]), float(mine["seconds"])
         self._count = 0
-        self.lies = False
+        self.lies = self.serves = False
 
     @property
     def changes_numbers(self) -> bool:
@@ -32,6 +35,7 @@ class Script:
     def reach(self, phase: Where) -> None:
         """A step of the phase begins."""
         self._count += phase == self._phase
+        self.serves |= phase in ("prefill", "decode")
         if phase != self._phase or self._count < self._step or self._phase == "start":
             return
         match self.fault:

@@ -8,10 +8,11 @@ import pytest
 from numpy.typing import NDArray
 
 from forge.backend import BackendConfig, Executable, Graph
+from forge.expected import LEAST_BOUND
 from forge.gguf import GGUFFile, open_gguf
 from forge.miniature import miniature
 from forge.models import ARCHITECTURES, build_graph
-from forge.rehearsal import LEAST_BOUND, rehearse
+from forge.rehearsal import rehearse
 from forge.testing import write_tiny
 from forge.testing.tiny_families import FAMILIES
 from forge.weights import Weights

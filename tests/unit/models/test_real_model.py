@@ -18,9 +18,10 @@ import pytest
 from forge.backend import BackendConfig
 from forge.gguf import open_gguf
 from forge.models import build_graph
-from forge.sampling import Sampler, SamplingParams
+from forge.sampling import SamplingParams
 from forge.weights import Weights
 from forge.worker.model import LoadedModel
+from forge.worker.watched import WatchedSampler
 from forge_cpu.plain import NumpyBackend
 
 Array = np.ndarray[Any, Any]
@@ -78,7 +79,7 @@ def test_greedy_replies_are_the_truths_or_part_at_a_near_tie(
     truth = TRUTH["replies"][number]
     model.reuse([0])
     model.forget()
-    sampler = Sampler(SamplingParams(temperature=0))
+    sampler = WatchedSampler(SamplingParams(temperature=0))
     told = [
         token
         for token in model.generate(truth["prompt"], REPLY, [], sampler, lambda _: None)

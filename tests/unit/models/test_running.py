@@ -13,10 +13,11 @@ from forge.backend import BackendConfig, Executable
 from forge.errors import ContextOverflow, GraphError
 from forge.gguf import open_gguf
 from forge.models import build_graph
-from forge.sampling import Sampler, SamplingParams
+from forge.sampling import SamplingParams
 from forge.testing import write_tiny
 from forge.weights import Weights
 from forge.worker.model import LoadedModel
+from forge.worker.watched import WatchedSampler
 from forge_cpu.plain import NumpyBackend
 
 Array = np.ndarray[Any, Any]
@@ -114,7 +115,7 @@ def test_a_reply_follows_the_largest_logits_and_is_itself_a_prefix(
 ) -> None:
     greedy = SamplingParams(temperature=0)
     model = loaded(load(tiny))
-    reply = list(model.generate(TOKENS[:20], 12, [], Sampler(greedy), lambda _: None))
+    reply = list(model.generate(TOKENS[:20], 12, [], WatchedSampler(greedy), lambda _: None))
     assert reply[-1] == "length"
     told = [token for token in reply if isinstance(token, int)]
     assert len(told) == 12
@@ -134,7 +135,7 @@ def test_a_context_can_be_filled_to_its_last_token(
     model = loaded(load(tiny, context=64))
     model.check_room(prompt, reply=1)
     reply = list(
-        model.generate(prompt, 9, [], Sampler(SamplingParams(temperature=0)), lambda _: None)
+        model.generate(prompt, 9, [], WatchedSampler(SamplingParams(temperature=0)), lambda _: None)
     )
     assert reply[1:] == ["context"]
     full = [*prompt, 3]

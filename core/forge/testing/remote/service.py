@@ -45,7 +45,7 @@ from forge.testing.remote.messages import (
 from forge.weights import Weights
 from forge.worker.link import Link
 from forge.worker.loader import open_backend
-from forge.worker.model import WatchedSampler
+from forge.worker.watched import WatchedSampler
 
 _LONGEST = 4000
 

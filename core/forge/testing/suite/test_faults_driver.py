@@ -20,9 +20,14 @@ from forge.testing.remote import RemoteBackend
 from forge.testing.remote.backend import Worker
 from forge.testing.storyteller import TimedEngine, tell
 from forge.testing.suite.conftest import LINES, chosen
-from forge.testing.suite.gaps import UNNOTICED
 from forge.testing.suite.measured import Measured, measured_fixture  # noqa: F401
-from forge.testing.suite.test_faults import NOTICED, moved_once, same_conversation
+from forge.testing.suite.test_faults import (
+    LATER,
+    NOTICED,
+    moved_later,
+    moved_once,
+    same_conversation,
+)
 from forge.testing.suite.undisturbed import Undisturbed, undisturbed_fixture  # noqa: F401
 
 HARMLESS = ("slow", "many")
@@ -32,7 +37,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test for each fault that is declared."""
     if "declared" in metafunc.fixturenames:
         faults = declared_faults(metafunc.config)
-        metafunc.parametrize("declared", [row(fault) for fault in faults])
+        rows = [pytest.param(fault, id=f"{fault.fault}-{fault.phase}") for fault in faults]
+        metafunc.parametrize("declared", rows)
 
 
 def declared_faults(config: pytest.Config) -> list[DriverFault]:
@@ -41,13 +47,6 @@ def declared_faults(config: pytest.Config) -> list[DriverFault]:
         return Plugins().faults(chosen(config).name)
     except ForgeError:
         return []
-
-
-def row(fault: DriverFault) -> object:
-    """With the mark of those that nobody notices."""
-    why = UNNOTICED.get((fault.fault, fault.phase))
-    marks = [pytest.mark.xfail(reason=why, strict=True, raises=AssertionError)] if why else []
-    return pytest.param(fault, id=f"{fault.fault}-{fault.phase}", marks=marks)
 
 
 def failing(spec: BackendSpec, fault: DriverFault) -> BackendSpec:
@@ -82,13 +81,16 @@ def test_the_conversation_survives_its_own_driver(
             assert [done.backend for done in story.done] == ["bad", "bad"]
             same_conversation(story, undisturbed)
             return
-        moved_once(story, engine, bad, undisturbed)
-    assert (story.fallbacks[0].at_token > 0) == (declared.phase == "decode")
+        if (declared.fault, declared.phase) in LATER:
+            moved_later(story, undisturbed, 1)
+        else:
+            moved_once(story, engine, bad, undisturbed)
+            assert (story.fallbacks[0].at_token > 0) == (declared.phase == "decode")
     no_driver = declared.fault == NO_DRIVER
     kind = BackendUnavailable if no_driver else NOTICED[declared.fault][0]
     assert type(engine.failures["bad"]) is kind
     if no_driver:
-        (health,) = list_backends([bad])
+        (health,) = list_backends([bad], remember=False)
         gives_advice(health)
     measured(declared.fault, declared.phase, story)
 
@@ -112,7 +114,7 @@ def test_without_a_module_that_it_requires_the_backend_is_unavailable(
     ) as engine:
         story = tell(engine, undisturbed.conversation)
         moved_once(story, engine, lacking, undisturbed)
-    (health,) = list_backends([lacking])
+    (health,) = list_backends([lacking], remember=False)
     gives_advice(health)
 
 

@@ -10,14 +10,8 @@ from forge.health import Device
 from forge.state import BINS, Key, Ledger
 
 KEY = Key("hip", "0000:03:00.0", {"kernel": "6.17.9"})
-
-
 OTHER = Key("vulkan", "0000:03:00.0", {"kernel": "6.17.9"})
-
-
 PACES = {("decode", bucket): [float(bucket)] * BINS for bucket in range(12)}
-
-
 DEVICE = Device("Radeon", "discrete", "0000:03:00.0")
 
 

@@ -29,6 +29,16 @@ def only_our_plugins() -> Iterator[None]:
         os.environ["FORGE_PLUGINS"] = before
 
 
+@pytest.fixture(autouse=True)
+def a_state_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What one test teaches forge is nothing to the next, nor to the person whose machine it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("state")
+        patch.setenv("FORGE_STATE", str(folder))
+        patch.setenv("FORGE_CONFIG", str(folder / "no-config.toml"))
+        yield
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_cache_of_code() -> Iterator[None]:
     """Kernels are compiled once, also for tests with a home or a cache of their own."""

@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from forge.store import installed as installed
     from forge.store import pull as pull
     from forge.store import resolve as resolve
+    from forge.survey import BestDevice as BestDevice
+    from forge.survey import best_device as best_device
     from forge.survey import list_backends as list_backends
     from forge.template import ChatTemplate as ChatTemplate
     from forge.tokenizer import Tokenizer as Tokenizer
@@ -68,7 +70,7 @@ _NAMES = {
     "session": "Session",
     "spec": "BackendSpec",
     "store": "DEFAULT_MODEL InstalledModel PullProgress installed pull resolve",
-    "survey": "list_backends",
+    "survey": "BestDevice best_device list_backends",
     "template": "ChatTemplate",
     "tokenizer": "Tokenizer",
 }
@@ -78,6 +80,7 @@ __all__ = [
     "DEFAULT_MODEL",
     "BackendError",
     "BackendSpec",
+    "BestDevice",
     "ChatTemplate",
     "Check",
     "ContextOverflow",
@@ -109,6 +112,7 @@ __all__ = [
     "UsageError",
     "Watch",
     "__version__",
+    "best_device",
     "hookimpl",
     "installed",
     "list_backends",

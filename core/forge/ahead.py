@@ -23,13 +23,18 @@ class Ahead:
         self._process = WorkerProcess(command, env)
         self._asked = tuple(command), dict(env)
 
-    def take(self, command: Sequence[str], env: Mapping[str, str]) -> WorkerProcess:
+    def take(
+        self,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        start: type[WorkerProcess] = WorkerProcess,
+    ) -> WorkerProcess:
         """The process that was started just so, the first time; else a new one."""
         if self._asked == (tuple(command), dict(env)) and self._process is not None:
             process, self._process = self._process, None
             return process
         self.close()
-        return WorkerProcess(command, env)
+        return start(command, env)
 
     def close(self) -> None:
         """End it if nobody took it."""

@@ -14,11 +14,15 @@ import msgspec
 from forge.errors import BackendError, BackendHung, BackendLost, UsageError
 from forge.frames import ANSWER_BYTES, Assembler, BadFrame, frame
 from forge.messages import Answer, Close
-from forge.process import WorkerProcess
+from forge.process import Testimony, WorkerProcess
+from forge.signs import Signs
 
 SLICE = 0.25
 """Seconds the host waits at one time: a stopped or suspended host is noticed by a longer one."""
 _OVERSLEPT = 0.5
+_LONGEST = 10.0
+"""Budgets after which nothing excuses a silent worker."""
+_INSTANT = 0.0005
 _READ = 1 << 16
 
 A = TypeVar("A")
@@ -26,6 +30,12 @@ A = TypeVar("A")
 
 def _never() -> bool:
     return False
+
+
+def _excused(now: Signs, before: Signs | None, waited: float) -> float:
+    """Seconds of a wait for which a worker cannot be blamed."""
+    delayed, pages = now.since(before) if before else (0.0, 0)
+    return waited if pages else min(waited, delayed)
 
 
 class Channel(Generic[A]):
@@ -44,6 +54,9 @@ class Channel(Generic[A]):
         self._largest = largest
         self._assembler: Assembler[A] = Assembler(answers, largest)
         self._torn = False
+        self.awaited = False
+        """Whether the last message came while it was waited for, and nothing stopped this process:
+        then the worker has just sent it."""
 
     @property
     def pid(self) -> int:
@@ -91,8 +104,11 @@ class Channel(Generic[A]):
         """The next message, or None once `interrupted` says so.
 
         The budget counts only time in which this process itself ran: a slice that took much longer
-        than asked (suspend, Ctrl-Z, a debugger) starts it anew. Half a message is no progress.
+        than asked (suspend, Ctrl-Z, a debugger) starts it anew. Nor does it count time for which
+        the worker lacked a core, or in which its pages came from a disk. Half a message is no
+        progress.
         """
+        self.awaited = False
         if interrupted():
             return None
         found = self._take()
@@ -122,19 +138,31 @@ class Channel(Generic[A]):
         """Call `step` whenever the socket is ready, until it is satisfied."""
         poll = select.poll()
         poll.register(self._connected(), what)
-        waited = 0.0
+        waited, awaited, before, elapsed = 0.0, True, None, 0.0
         while not interrupted():
             part = min(SLICE, seconds - waited)
             if part <= 0:
-                raise BackendHung(f"no progress for {seconds:.3g} s")
+                now = self._worker.signs()
+                waited -= _excused(now, before, waited)
+                before = now
+                if waited + _OVERSLEPT / 10 >= seconds or elapsed > _LONGEST * seconds:
+                    raise BackendHung(f"no progress for {seconds:.3g} s")
+                continue
             reading = select.POLLIN if self._assembler.pending < self._largest else 0
             poll.modify(self._connected(), what | reading)
-            before = time.monotonic()
+            started = time.monotonic()
             ready = poll.poll(part * 1000)
-            took = time.monotonic() - before
-            waited = 0.0 if took > part + _OVERSLEPT else waited + took
+            took = time.monotonic() - started
+            if not ready and before is None:
+                before = self._worker.signs()
+            if took > part + _OVERSLEPT:
+                waited, awaited, before = 0.0, False, None
+            else:
+                waited += took
+                elapsed += took
             try:
                 if ready and step(ready[0][1]):
+                    self.awaited = awaited and took > _INSTANT
                     return
             except BlockingIOError:
                 continue
@@ -163,6 +191,15 @@ class Channel(Generic[A]):
         if not self._worker.open:
             raise BackendLost("the worker was stopped")
         return self._worker.socket
+
+    @property
+    def struck(self) -> bool:
+        """Whether somebody else ended the worker."""
+        return self._worker.struck
+
+    def testimony(self) -> Testimony:
+        """What can be known of a worker that is silent."""
+        return self._worker.testimony()
 
     def log_tail(self) -> str:
         """The end of what the worker and its driver printed."""

@@ -11,6 +11,8 @@ from forge.channel import Channel
 from forge.errors import BackendError, BackendLost, ForgeError, UsageError
 from forge.messages import (
     Answer,
+    Beat,
+    Block,
     Cancel,
     Evaluate,
     Failed,
@@ -20,11 +22,17 @@ from forge.messages import (
     Load,
     Next,
     Open,
+    Opened,
+    Probe,
+    Started,
+    Tokens,
     Warm,
 )
 
 OPEN, LOAD = 1, 2
 """The numbers of a worker's first two requests."""
+_AWAY = 0.1
+"""Seconds after which the reader of a reply was away: a program that draws it takes less."""
 _STALE = 1 << 16
 """Answers of abandoned requests that may still come: far more than a socket holds."""
 
@@ -41,6 +49,12 @@ class Dialogue:
         self._dropped = 0
         self.heard = time.monotonic()
         """When the worker last said something, or was last asked to work."""
+        self.last: Beat | None = None
+        """The last piece of work that the worker named."""
+        self._timed = self._left = self.heard
+        self._timed_phase = ""
+        self._pieces = 0
+        self._away = False
 
     def begin(self, phase: str) -> int:
         """A new request's number; one that was left in the middle is given up."""
@@ -49,7 +63,8 @@ class Dialogue:
         self._number += 1
         self.unfinished = True
         self.budgets.phase = phase
-        self.heard = time.monotonic()
+        self.heard = self._timed = self._left = time.monotonic()
+        self._timed_phase, self._pieces, self._away = "", 0, False
         return self._number
 
     def end(self, number: int) -> None:
@@ -66,7 +81,7 @@ class Dialogue:
 
     def send(
         self,
-        message: Open | Load | Warm | Generate | Evaluate | Next,
+        message: Open | Load | Probe | Warm | Generate | Evaluate | Next,
         interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
         """Under the deadline of the work that it asks for, or that is still to be finished."""
@@ -86,7 +101,8 @@ class Dialogue:
                 raise self._failed(error) from None
             if answer is None:
                 return None
-            self.heard = time.monotonic()
+            self._time(answer)
+            self._left = self.heard
             if not isinstance(answer, Hello) and answer.id in self._abandoned:
                 self._drop(answer)
             elif isinstance(answer, Failed) and answer.id in (0, number or OPEN, number or LOAD):
@@ -96,6 +112,27 @@ class Dialogue:
                 return answer
             else:
                 raise self.nonsense(answer)
+
+    def _time(self, answer: Answer) -> None:
+        """Learn what a piece took: the time since the last one, shared by those that came at once.
+
+        After its reader was away this process does not know when the pieces came that are there by
+        now; it does again at the first one that it has to wait for.
+        """
+        now = time.monotonic()
+        phase = _piece(answer)
+        if phase != self._timed_phase:
+            self._timed_phase, self._timed, self._pieces = phase, self.heard, 0
+        self.heard = now
+        self._away = (self._away or now - self._left > _AWAY) and not self._channel.awaited
+        if phase:
+            self._pieces += 1
+            if not self._away:
+                self.budgets.took(phase, (now - self._timed) / self._pieces, self._pieces)
+        if not (phase and self._away):
+            self._timed, self._pieces = now, 0
+        if isinstance(answer, Beat):
+            self.last = answer
 
     def _drop(self, answer: Answer) -> None:
         if isinstance(answer, Finished | Failed):
@@ -116,6 +153,24 @@ class Dialogue:
         return BackendLost(
             f"the worker answered out of turn in {self.budgets.phase}: {answer!r:.100}"
         )
+
+
+def _piece(answer: Answer) -> str:
+    """The phase of the work that an answer says is finished; "" if it says nothing of the kind."""
+    match answer:
+        case Beat():
+            return answer.phase if answer.done else ""
+        case Tokens():
+            return "decode"
+        case Block():
+            return "evaluate"
+        case Hello():
+            return "start"
+        case Opened():
+            return "open"
+        case Started():
+            return "idle"
+    return ""
 
 
 def _failure(answer: Failed) -> ForgeError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,14 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forge.ahead import Ahead
+from forge.budgets import SECONDS
 from forge.errors import BackendWrong, ModelError, NoBackend, UsageError
 from forge.events import Done, Event, Fallback, Ready
 from forge.gguf import GGUFFile, open_gguf
 from forge.health import Check, Health, Watch, not_installed
 from forge.order import order
+from forge.past import Past
 from forge.reply import Reply
 from forge.sampling import SamplingParams, StopMatcher
 from forge.spec import BackendSpec
+from forge.state import Ledger
 from forge.store import resolve
 from forge.supervisor import Supervisor
 from forge.tokenizer import Tokenizer
@@ -35,6 +39,10 @@ class Engine:
     """Owns one loaded model. `open` waits until a backend answers; leaving a `with` ends it.
 
     One reply at a time. Only `cancel` may be called from another thread or a signal handler.
+
+    standby: hold a second worker ready on the floor, so that a failure costs no load; it takes the
+    model's memory twice. remember: go by what happened here before, and keep what happens now.
+    seconds: the floors of time budgets, by phase.
     """
 
     def __init__(
@@ -50,17 +58,29 @@ class Engine:
         kv_type: str | None = None,
         fallback_to: Sequence[BackendSpec] | None = None,
         ahead: Ahead | None = None,
+        standby: bool = False,
+        remember: bool = True,
+        seconds: Mapping[str, float] = SECONDS,
     ) -> None:
         self._moved: list[Fallback] = []  # while loading, for the next reply's Done
-        self._order, self._absent = order(backend, fallback_to)
         self.model = resolve(None if model is None else str(model))
-        asked = "" if backend in (None, "auto") else self._order[0].name
+        asked = "" if backend in (None, "auto") else getattr(backend, "name", str(backend))
         path = str(self.model.absolute())
-        options = WorkerOptions(
-            *(path, context, device, threads, patience, asked, kv_type), ahead=ahead or Ahead()
-        )
-        self._supervisor = Supervisor(self._order, options, strict=strict)
-        self.file: GGUFFile = open_gguf(self.model)
+        with ExitStack() as opened:
+            self.file: GGUFFile = opened.enter_context(open_gguf(self.model))
+            options = WorkerOptions(
+                *(path, context, device, threads, patience, asked, kv_type),
+                weights=sum(tensor.nbytes for tensor in self.file.tensors.values()),
+                ahead=ahead or Ahead(),
+                seconds=seconds,
+            )
+            past = Past(options, Ledger.open() if remember else None)
+            opened.callback(past.close)
+            self._order, self._absent = order(backend, fallback_to, past)
+            self._supervisor = Supervisor(
+                self._order, options, strict=strict, past=past, standby=standby
+            )
+            opened.pop_all()
 
     @classmethod
     def open(cls, model: str | Path | None = None, **choices: Any) -> Self:
@@ -152,7 +172,7 @@ class Engine:
 
         `forge.list_backends` opens each one to see.
         """
-        found = [self._health(spec) for spec in self._order]
+        found = [self._health(place.spec) for place in self._order]
         return found + [not_installed(name, advice) for name, advice in self._absent.items()]
 
     def _health(self, spec: BackendSpec) -> Health:

@@ -55,12 +55,18 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Fallback:
-    """The reply moved from one backend to another after `at_token` of its tokens."""
+    """The reply moved from one backend to another after `at_token` of its tokens.
+
+    From one to itself: it goes on in a fresh worker. tried: False where the backend was passed over
+    for what is known of it. record: the file with what was found out, if there is one.
+    """
 
     source: str
     target: str
     reason: str
     at_token: int
+    tried: bool = True
+    record: str = ""
 
 
 @dataclass(frozen=True, slots=True)

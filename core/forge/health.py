@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Status: TypeAlias = Literal["ready", "untried", "failed", "unavailable"]
-"""It answers; nobody asked it yet; it failed when it was asked; it cannot run here."""
+Status: TypeAlias = Literal["ready", "untried", "failed", "quarantined", "unavailable"]
+"""It answers; nobody asked it yet; it failed when it was asked; it failed before, and is left alone
+until something changes; it cannot run here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,23 +25,36 @@ class Check:
 class Device:
     """A device: a name for people, its kind (cpu, integrated, discrete or software), and `id`.
 
-    The id is what --device takes to choose it.
+    The id is what --device takes to choose it. `driver` is the driver that serves it, with its
+    version: what is remembered of a device holds until that changes. `address` is where it sits,
+    "0000:03:00.0" on PCI: by it two backends know that they share a device.
     """
 
     name: str
     kind: str = "cpu"
     id: str = ""
+    driver: str = ""
+    address: str = ""
+
+    @property
+    def key(self) -> str:
+        """What it is remembered by."""
+        return self.address or self.id or self.name
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """A backend on a device, why its status is what it is, and the devices it could open."""
+    """A backend on a device, why its status is what it is, and the devices it could open.
+
+    `place` says why it has its place in the order in which backends are tried.
+    """
 
     backend: str
     device: str
     status: Status
     checks: tuple[Check, ...] = ()
     devices: tuple[Device, ...] = ()
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)

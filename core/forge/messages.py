@@ -33,18 +33,29 @@ class Open(_Message, frozen=True):
     threads: int | None
     options: dict[str, str]
     asked: bool = False
+    frugal: bool = False
 
 
 class Load(_Message, frozen=True):
     """Map the model's file, build its graph, compile it and check known answers.
 
     The path is bytes: file names need not be UTF-8. `kv_type` is the KV cache's; None is the
-    worker's choice.
+    worker's choice. `least` is 0, or, after the device ran out of memory, how many tokens have to
+    fit: the worker takes as little memory as it can, and says so.
     """
 
     id: int
     model: bytes
     context: int | None
+    kv_type: str | None = None
+    least: int = 0
+
+
+class Probe(_Message, frozen=True):
+    """Check known answers of the model's plan, without loading its weights."""
+
+    id: int
+    model: bytes
     kv_type: str | None = None
 
 
@@ -103,8 +114,7 @@ class Opened(_Message, frozen=True):
     """The device is open; `checks` are what the backend found out, `devices` what it could open."""
 
     id: Count
-    device: str
-    kind: str
+    device: Device
     checks: list[Check] = []
     devices: list[Device] = []
 
@@ -126,6 +136,13 @@ class Loaded(_Message, frozen=True):
     context: Count
     vocabulary: Annotated[int, msgspec.Meta(ge=1, le=BLOCK_BYTES // 4)]
     notes: list[str]
+
+
+class Probed(_Message, frozen=True):
+    """Every known answer came out right; the worst error was that."""
+
+    id: Count
+    error: float
 
 
 class Warmed(_Message, frozen=True):
@@ -172,7 +189,7 @@ class Failed(_Message, frozen=True):
     message: str
 
 
-Request: TypeAlias = Open | Load | Warm | Generate | Evaluate | Next | Cancel | Close
+Request: TypeAlias = Open | Load | Probe | Warm | Generate | Evaluate | Next | Cancel | Close
 Answer: TypeAlias = (
-    Hello | Opened | Beat | Loaded | Warmed | Started | Tokens | Block | Finished | Failed
+    Hello | Opened | Beat | Loaded | Probed | Warmed | Started | Tokens | Block | Finished | Failed
 )

@@ -10,14 +10,39 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 
 from forge.errors import BackendLost
+from forge.signs import Signs, signs, whereabouts
 
 _F_SETSIG = 10  # Linux's fcntl(2); Python does not name it
 _LOWEST = 3
 _TAIL = 2000
+
+
+STACK_SIGNAL = signal.SIGUSR2
+"""Has a worker write the stacks of its threads to its log; a call that never returns is no obstacle
+(faulthandler, Python's)."""
+
+
+FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Signals that no driver sends: they come from a person, or from a kernel that lacks memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Testimony:
+    """What was found out of a silent worker before it is killed.
+
+    threads: of each its state and the kernel's function that it waits in. stack: Python's, the
+    innermost call first. log: the end of what it printed before.
+    """
+
+    threads: tuple[str, ...] = ()
+    stack: str = ""
+    log: str = ""
 
 
 class WorkerProcess:
@@ -84,6 +109,29 @@ class WorkerProcess:
             self.process.wait(seconds)
         return self.process.returncode is not None
 
+    def testimony(self, seconds: float = 0.05) -> Testimony:
+        """Where its threads are; its Python stack as well, if it can still tell in that time."""
+        log, where = self.log_tail(), whereabouts(self.process.pid)
+        stack = ""
+        if self.open and self.process.poll() is None:
+            start = os.fstat(self._log.fileno()).st_size
+            with suppress(ProcessLookupError):
+                os.kill(self.process.pid, STACK_SIGNAL)
+            end = time.monotonic() + seconds
+            while time.monotonic() < end and not stack.endswith("\n"):
+                time.sleep(0.005)
+                stack = os.pread(self._log.fileno(), _TAIL, start).decode(errors="replace")
+        return Testimony(where, stack, log)
+
+    def signs(self) -> Signs:
+        """What the kernel says of it."""
+        return signs(self.process.pid)
+
+    @property
+    def struck(self) -> bool:
+        """Whether somebody else ended it."""
+        return -(self.process.poll() or 0) in FROM_OUTSIDE
+
     def last_words(self) -> str:
         """How it ended, and the last line it printed."""
         self.ended(1)
@@ -92,6 +140,8 @@ class WorkerProcess:
             how = "the worker closed its connection"
         elif code < 0:
             how = f"the worker was killed by {_signal_name(-code)}"
+            if -code in FROM_OUTSIDE:
+                how += ", not by forge"
         else:
             how = f"the worker ended with exit code {code}"
         lines = self.log_tail().strip().splitlines()

@@ -5,20 +5,19 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from forge.board import read_block
 from forge.budgets import Budgets
 from forge.channel import Channel
 from forge.dialogue import LOAD, OPEN, Dialogue
-from forge.errors import BackendLost
+from forge.errors import BackendUnavailable
 from forge.events import Event, FinishReason, Loading, Prefill, Ready, Token
-from forge.health import Check, Watch
+from forge.health import Check, Device, Watch
 from forge.messages import (
-    BLOCK_BYTES,
     Answer,
     Beat,
     Block,
@@ -31,56 +30,65 @@ from forge.messages import (
     Next,
     Open,
     Opened,
+    Probe,
+    Probed,
     Started,
     Tokens,
     Warm,
     Warmed,
 )
+from forge.pace import Pace
+from forge.paces import Paces
+from forge.process import Testimony
 from forge.sampling import SamplingParams
 from forge.spec import BackendSpec
 from forge.worker_options import WorkerOptions
 
-_FRAME = 1 / 60
-"""Seconds that a token may wait for the next: no screen shows more pictures."""
-
-
-@dataclass(slots=True)
-class Pace:
-    """How one reply went: host's clock, so that the supervision's own cost is in it."""
-
-    asked: float = 0.0
-    first: float | None = None
-    last: float | None = None
-    prefilled: int = 0
-    decoded: int = 0
+_CHUNK = 512
+"""The most tokens of a first chunk, as far as anybody knows."""
 
 
 class Runner:
     """Starts the worker and asks for the model at once; `ready` waits for it."""
 
-    def __init__(self, spec: BackendSpec, options: WorkerOptions) -> None:
+    def __init__(
+        self,
+        spec: BackendSpec,
+        options: WorkerOptions,
+        *,
+        paces: Callable[[str], Paces] = lambda _: Paces(),
+        least: int = 0,
+        probe: bool = False,
+    ) -> None:
         self.spec = spec
+        self.probing = probe
         self.ready_info: Ready | None = None
         self.vocabulary = 0
         self.pace = Pace()
-        self._budgets = Budgets(options.patience, options.seconds)
-        self._started = time.monotonic()
-        self._device: str | None = None
+        self.device: Device | None = None
         self.checks: tuple[Check, ...] = ()
-        worker = options.ahead.take(options.command, options.environment(spec))
+        self.devices: tuple[Device, ...] = ()
+        self.worst = 0.0
+        self.started = time.monotonic()
+        self._paces = paces
+        self._budgets = Budgets(options.patience, options.seconds, options.weights)
+        self._budgets.paces = paces("")
+        worker = options.ahead.take(options.command, options.environment(spec), options.process)
         self._channel: Channel[Answer] = Channel(worker)
         self._dialogue = Dialogue(self._channel, self._budgets)
         try:
-            asked = spec.name == options.asked
-            # A floor is what is left when the device that was chosen is not.
-            device = options.device if asked or not (options.asked or spec.floor) else None
+            asked, chosen = spec.name == options.asked, options.device_of(spec)
             self._dialogue.send(
-                Open(OPEN, spec.factory, device, options.threads, dict(spec.options), asked)
+                Open(
+                    *(OPEN, spec.factory, chosen, options.threads, dict(spec.options), asked),
+                    frugal=least > 0,
+                )
             )
             if options.model is not None:
-                self._dialogue.send(
-                    Load(LOAD, os.fsencode(options.model), options.context, options.kv_type)
-                )
+                model = os.fsencode(options.model)
+                self._load = Load(LOAD, model, options.context, options.kv_type, least)
+                first = Probe(LOAD, model, options.kv_type) if probe else self._load
+                self._dialogue.send(first)
         except BaseException:
             self.kill()
             raise
@@ -100,8 +108,17 @@ class Runner:
         """What the watchdog sees; None while the worker has nothing to do."""
         if self.ready_info and not self._dialogue.unfinished:
             return None
-        age = time.monotonic() - self._dialogue.heard
-        return Watch(self.spec.name, self.phase, age, self._budgets.seconds())
+        return Watch(self.spec.name, self.phase, self.silent_s, self._budgets.seconds())
+
+    @property
+    def budget_s(self) -> float:
+        """Seconds that the worker has for its next piece of work."""
+        return self._budgets.seconds()
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the worker last said something, or was asked to work."""
+        return time.monotonic() - self._dialogue.heard
 
     @property
     def context(self) -> int:
@@ -123,35 +140,82 @@ class Runner:
                     self._budgets.enter("open")
                     yield Loading(self.spec.name, "open")
                 case Opened(id=1) if self.phase == "open":
-                    self._device, self.checks = answer.device, tuple(answer.checks)
+                    self._open(answer)
                     self._budgets.enter("load")
-                    yield Loading(self.spec.name, "load", detail=answer.device)
-                case Beat(id=2, phase="load" | "compile" | "check") if self._device is not None:
-                    self._budgets.beat(answer.phase, answer.done, answer.total)
-                    yield Loading(
-                        self.spec.name, answer.phase, answer.done, answer.total, answer.detail
-                    )
-                case Loaded(id=2) if self._device is not None:
-                    seconds = time.monotonic() - self._started
+                    yield Loading(self.spec.name, "load", detail=answer.device.name)
+                case Beat(id=2, phase="load" | "compile" | "check") if self.device is not None:
+                    yield self._piece(answer)
+                case Loaded(id=2) if self.device is not None:
+                    seconds, name = time.monotonic() - self.started, self.device.name
                     self.vocabulary = answer.vocabulary
                     self.ready_info = Ready(
-                        self.spec.name, self._device, answer.context, seconds, tuple(answer.notes)
+                        self.spec.name, name, answer.context, seconds, tuple(answer.notes)
                     )
                     yield self.ready_info
                 case _:
                     raise self._dialogue.nonsense(answer)
         return True
 
-    def opened(self) -> Opened:
+    def opened(self) -> None:
         """Without a model: wait for the device alone."""
-        while True:
+        while self.device is None:
             match answer := self._dialogue.receive(lambda: False):
                 case Hello() if self.phase == "start":
                     self._budgets.enter("open")
                 case Opened(id=1) if self.phase == "open":
-                    return answer
+                    self._open(answer)
                 case _:
                     raise self._dialogue.nonsense(answer)
+
+    @property
+    def sound(self) -> Device:
+        """The device that is open; BackendError where none is."""
+        if self.device is None:
+            raise BackendUnavailable("no device is open")
+        return self.device
+
+    def probe(self, interrupted: Callable[[], bool]) -> Generator[Event, None, bool]:
+        """Wait until known answers came out right, then ask for the model; False: interrupted."""
+        if not (yield from self._known_answers(interrupted)):
+            return False
+        self._dialogue.send(self._load)
+        self._budgets.enter("load")
+        return True
+
+    def known_answers(self) -> float:
+        """Wait until known answers came out right, no more; the worst error."""
+        for _ in self._known_answers(lambda: False):
+            pass
+        return self.worst
+
+    def _known_answers(self, interrupted: Callable[[], bool]) -> Generator[Event, None, bool]:
+        while self.probing:
+            match answer := self._dialogue.receive(interrupted):
+                case None:
+                    return False
+                case Hello() if self.phase == "start":
+                    self._budgets.enter("open")
+                    yield Loading(self.spec.name, "open")
+                case Opened(id=1) if self.phase == "open":
+                    self._open(answer)
+                    self._budgets.enter("compile")
+                    yield Loading(self.spec.name, "compile", detail=answer.device.name)
+                case Beat(id=2, phase="load" | "compile" | "check") if self.device is not None:
+                    yield self._piece(answer)
+                case Probed(id=2) if self.device is not None:
+                    self.probing, self.worst = False, answer.error
+                case _:
+                    raise self._dialogue.nonsense(answer)
+        return True
+
+    def _open(self, answer: Opened) -> None:
+        self.device = answer.device
+        self.checks, self.devices = tuple(answer.checks), tuple(answer.devices)
+        self._budgets.paces = self._paces(answer.device.key)
+
+    def _piece(self, answer: Beat) -> Loading:
+        self._budgets.beat(answer.phase, answer.done, answer.total)
+        return Loading(self.spec.name, answer.phase, answer.done, answer.total, answer.detail)
 
     def warm(self, model: Path | None, kv_type: str | None) -> Generator[Loading, None, str]:
         """Have the backend prepare for a model, or for any; the folder where it keeps that."""
@@ -182,21 +246,26 @@ class Runner:
         reuse: bool = True,
     ) -> Generator[Prefill | Token, None, FinishReason]:
         """The reply's tokens as they come; returns why it ended."""
-        number = self._dialogue.begin("prefill")
+        number = self._dialogue.begin("idle")
         made = done = 0
-        self.pace = Pace(asked=time.monotonic())
+        self.pace = Pace()
         request = Generate(number, list(tokens), count, list(stops), params.to_dict(), reuse)
         try:
             self._dialogue.send(request, interrupted)
             while True:
-                self._gather(count - made)
+                if not self._channel.pending:
+                    self.pace.gather(count - made)
                 answer = self._dialogue.receive(interrupted, number)
                 if answer is None:
                     return "cancelled"
                 match answer:
                     case Started() if answer.kept < len(tokens):
                         self.pace.prefilled = len(tokens) - answer.kept
+                        done = answer.kept
+                        self._budgets.chunk(min(self.pace.prefilled, _CHUNK))
+                        self._budgets.enter("prefill")
                     case Beat(phase="prefill") if done < answer.done <= answer.total == len(tokens):
+                        self._budgets.chunk(answer.done - done)
                         done = answer.done
                         self._budgets.beat("prefill")
                         yield Prefill(answer.done, answer.total)
@@ -206,7 +275,7 @@ class Runner:
                             raise self._dialogue.nonsense(answer)
                         self._budgets.enter("decode")
                         for token in answer.ids:
-                            self._time()
+                            self.pace.token()
                             yield Token(token)
                     case Finished():
                         self._dialogue.unfinished = False
@@ -226,7 +295,7 @@ class Runner:
                     case Block() if answer.start == row and answer.count <= len(tokens) - row:
                         self._budgets.beat("evaluate")
                         row += answer.count
-                        yield self._board(answer.count)
+                        yield read_block(self._channel.board, answer.count, self.vocabulary)
                         self._dialogue.send(Next(number))
                     case Finished() if row == len(tokens):
                         self._dialogue.unfinished = False
@@ -236,39 +305,22 @@ class Runner:
         finally:
             self._dialogue.end(number)
 
-    def _board(self, rows: int) -> NDArray[np.float32]:
-        """The block on the board, which is emptied: one never written must not look like it."""
-        size = 4 * rows * self.vocabulary
-        if os.fstat(self._channel.board).st_size != size or (rows > 1 and size > BLOCK_BYTES):
-            raise BackendLost("the worker did not write the logits that it said it wrote")
-        out = np.empty((rows, self.vocabulary), np.float32)
-        view, at = memoryview(out.data).cast("B"), 0
-        while at < len(view):
-            read = os.preadv(self._channel.board, [view[at : at + (1 << 24)]], at)
-            if not read:
-                raise BackendLost("the worker took back the logits that it wrote")
-            at += read
-        os.ftruncate(self._channel.board, 0)
-        return out
+    def last_piece(self) -> str:
+        """The last piece of work that the worker named, for people."""
+        last = self._dialogue.last
+        if last is None:
+            return ""
+        part = f"{last.phase} {last.done} of {last.total}"
+        return f"{part}: {last.detail}" if last.detail else part
 
-    def _gather(self, left: int) -> None:
-        """Let quick tokens come together, `left` of them at most: each wake-up of this process
-        would take a core from the worker's threads, where they are on the processor's cores."""
-        pace = self.pace
-        if pace.first is None or pace.last is None or pace.decoded < 2 or self._channel.pending:
-            return
-        each = (pace.last - pace.first) / pace.decoded
-        seconds = min(_FRAME, (left - 1) * each) - (time.monotonic() - pace.last)
-        if seconds > 0:
-            time.sleep(seconds)
+    @property
+    def struck(self) -> bool:
+        """Whether somebody else ended the worker, before `kill` did."""
+        return self._channel.struck
 
-    def _time(self) -> None:
-        now = time.monotonic()
-        if self.pace.first is None:
-            self.pace.first = now
-        else:
-            self.pace.decoded += 1
-        self.pace.last = now
+    def testimony(self) -> Testimony:
+        """What can be known of a worker that is silent; takes a twentieth of a second."""
+        return self._channel.testimony()
 
     def log_tail(self) -> str:
         """The end of what the worker printed."""

@@ -25,6 +25,9 @@ class BackendSpec:
     options: handed to the backend as they are.
     requires: import names that must be installed; the host looks for them and imports none.
     install: what `pip install` needs to bring them: "forge-llm[vulkan]".
+    stack: the driver stack that it drives, "rocm" or "vulkan": what `forge doctor` knows of that
+        decides whether it is tried.
+    proven: its priority once `forge selftest` has passed on the device, if that is another one.
     floor: a backend of last resort without a device to lose. Every other one falls back to it; it
         is restarted once a reply and never quarantined.
     """
@@ -38,6 +41,8 @@ class BackendSpec:
     requires: tuple[str, ...] = ()
     install: str = ""
     floor: bool = False
+    stack: str = ""
+    proven: int | None = None
 
     def __post_init__(self) -> None:
         """PluginError names the field that is not what it should be."""
@@ -52,6 +57,9 @@ class BackendSpec:
         self._need(requires, "requires", "a tuple of import names")
         self._need(isinstance(self.install, str), "install", "a text")
         self._need(isinstance(self.floor, bool), "floor", "True or False")
+        self._need(isinstance(self.stack, str), "stack", "a text")
+        number = self.proven is None or type(self.proven) is int
+        self._need(number, "proven", "a whole number or None")
 
     def _need(self, right: bool, name: str, what: str) -> None:
         if not right:
@@ -101,6 +109,7 @@ class BackendConfig:
         part of a name, an address); None leaves the choice to the backend.
     threads: how many CPU threads it may use; None is all that the process may run on.
     options: those of its BackendSpec.
+    frugal: forge asks again after this device ran out of memory: choose smaller chunks and buffers.
     asked: the person named this backend. Unasked, one that would run on a device that is none, such
         as a CPU in the guise of a GPU, is rather unavailable.
     """
@@ -109,6 +118,7 @@ class BackendConfig:
     threads: int | None = None
     options: Mapping[str, str] = field(default_factory=dict[str, str])
     asked: bool = False
+    frugal: bool = False
 
 
 def _word(value: object) -> bool:

@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from numpy.typing import NDArray
 
-from forge.errors import BackendError, ForgeError, NoBackend
+from forge.errors import (
+    BackendError,
+    BackendHung,
+    BackendOutOfMemory,
+    BackendUnavailable,
+    ForgeError,
+    NoBackend,
+)
 from forge.events import Event, Fallback, FinishReason, Prefill, Ready, Token
+from forge.incident import Incident
+from forge.inquiry import inquire
+from forge.past import Past, accused, described
+from forge.place import Place
 from forge.runner import Runner
 from forge.sampling import SamplingParams
 from forge.spec import BackendSpec
 from forge.worker_options import WorkerOptions
 
+_AFTER_A_KILL = 5.0
+"""Seconds that known answers may take on a device where a worker was killed before."""
+_ROOM = 256
+"""Tokens of a reply that have to fit where memory is short."""
+
 
 @dataclass(slots=True)
 class Attempt:
-    """What one request has been through."""
+    """What one request has been through; `needed` tokens are its prompt and the reply's room."""
 
+    needed: int = 1
     emitted: list[int] = field(default_factory=list)
     fallbacks: list[Fallback] = field(default_factory=list)
     restarted: bool = False
@@ -30,19 +48,32 @@ class Supervisor:
     """Owns the order of backends, the one runner, and which backends are out.
 
     A backend that failed is not tried again. One that is the floor has no device to lose: it gets a
-    fresh worker once a reply.
+    fresh worker once a reply. Where memory ran out a backend is tried once more, with less.
     """
 
     def __init__(
-        self, specs: Sequence[BackendSpec], options: WorkerOptions, *, strict: bool = False
+        self,
+        order: Sequence[BackendSpec | Place],
+        options: WorkerOptions,
+        *,
+        strict: bool = False,
+        past: Past | None = None,
+        standby: bool = False,
     ) -> None:
-        if not specs:
+        if not order:
             raise NoBackend("no backend is installed: run `forge plugins` to see why")
-        self._specs = list(specs)
+        places = [item for item in order if isinstance(item, Place)]
+        self._objections = {place.spec.name: place.objection for place in places}
+        self._specs = [item.spec if isinstance(item, Place) else item for item in order]
         self._options = options
         self._strict = strict
+        self._past = past or Past(options)
+        self._wants_standby = standby
+        self.standby: Runner | None = None
         self._active = self._cancelled = False
         self._left_behind: list[Runner] = []
+        self._suspects: set[str] = set()
+        self._frugal: dict[str, int] = {}
         self.failures: dict[str, BackendError] = {}
         self.runner: Runner | None = None
 
@@ -69,6 +100,8 @@ class Supervisor:
             yield
         finally:
             self._active = False
+            self._past.unmark()
+            self._past.remember()
 
     def cancelled(self) -> bool:
         """Whether the request in progress is to stop."""
@@ -86,8 +119,27 @@ class Supervisor:
         if self.runner is None:
             if not self._specs:
                 raise self._none_left()
-            self.runner = Runner(self._specs[0], self._options)
+            spec = self._specs[0]
+            if objection := self._objections.get(spec.name):
+                raise BackendUnavailable(objection)
+            if found := self._past.quarantine(spec):
+                raise BackendUnavailable(described(found))
+            if self.standby is not None and self.standby.spec is spec:
+                self.runner, self.standby = self.standby, None
+                return self.runner
+            probe = self._past.unproven(spec) or self._suspect(spec)
+            self._past.mark(spec, "check" if probe else "load")
+            self.runner = self._new(spec, probe=probe)
         return self.runner
+
+    def _new(self, spec: BackendSpec, *, probe: bool = False) -> Runner:
+        least = self._frugal.get(spec.name, 0)
+        paces = self._past.paces(spec)
+        return Runner(spec, self._options, paces=paces, least=least, probe=probe)
+
+    def _suspect(self, spec: BackendSpec) -> bool:
+        """Whether a worker was killed on the device that the backend will open."""
+        return not spec.floor and self._past.key(spec).device in self._suspects
 
     def load(self) -> Generator[Event, None, bool]:
         """Have a backend ready; False when cancelled."""
@@ -115,14 +167,15 @@ class Supervisor:
         stops: Sequence[int],
         reuse: bool,
     ) -> Generator[Event, None, FinishReason]:
-        attempt = Attempt()
+        attempt = Attempt(len(tokens) + min(count, _ROOM))
         while True:
+            runner = yield from self._ready(attempt)
+            if runner is None:
+                return "cancelled"
+            if attempt.emitted and len(tokens) + len(attempt.emitted) >= runner.context:
+                return "context"  # that of the next backend may be smaller
             try:
-                runner = yield from self._ready(attempt)
-                if runner is None:
-                    return "cancelled"
-                if attempt.emitted and len(tokens) + len(attempt.emitted) >= runner.context:
-                    return "context"  # that of the next backend may be smaller
+                self._past.mark(runner.spec, "decode")
                 events = runner.generate(
                     [*tokens, *attempt.emitted],
                     params,
@@ -132,8 +185,6 @@ class Supervisor:
                     reuse=reuse,
                 )
                 return (yield from _recorded(events, attempt.emitted))
-            except NoBackend:
-                raise
             except BackendError as error:
                 yield self._replace(error, attempt)
                 if len(attempt.emitted) == count:
@@ -146,18 +197,22 @@ class Supervisor:
                 pass
         if self.runner is None:
             raise NoBackend("no backend is ready")
-        try:
-            yield from self.runner.logits(tokens)
-        except BackendError as error:
-            self._retire(error)
-            raise
+        with self._request():
+            spec = self.runner.spec
+            self._past.mark(spec, "evaluate")
+            try:
+                yield from self.runner.logits(tokens)
+            except BackendError as error:
+                if incident := self._retire(error, 0):
+                    self._past.failed(spec, error, incident)
+                raise
 
     def _ready(self, attempt: Attempt) -> Generator[Event, None, Runner | None]:
         """A runner that holds the model, replacing those that fail on the way; None: cancelled."""
         while True:
             try:
                 runner = self._start()
-                if (yield from runner.ready(self.cancelled)):
+                if (yield from self._loaded(runner)):
                     return runner
                 self._drop()
                 return None
@@ -169,51 +224,122 @@ class Supervisor:
                 self._drop()
                 raise
 
+    def _loaded(self, runner: Runner) -> Generator[Event, None, bool]:
+        """Wait for known answers, where they are not known yet, and the model; False: cancelled."""
+        if runner.probing:
+            if not (yield from self._seen(runner, self._probed(runner))):
+                return False
+            self._past.proved(runner.spec, time.monotonic() - runner.started)
+            self._past.mark(runner.spec, "load")
+        if not (yield from self._seen(runner, runner.ready(self.cancelled))):
+            return False
+        if self._wants_standby and self.standby is None and len(self._specs) > 1:
+            following = self._specs[1]
+            if following.floor:
+                with suppress(BackendError):
+                    self.standby = self._new(following)
+        return True
+
+    def _probed(self, runner: Runner) -> Generator[Event, None, bool]:
+        """Known answers came out right; they have little time where a worker was killed before."""
+        end = time.monotonic() + _AFTER_A_KILL if self._suspect(runner.spec) else float("inf")
+        if (yield from runner.probe(lambda: self._cancelled or time.monotonic() > end)):
+            return True
+        if self._cancelled:
+            return False
+        raise BackendHung(f"known answers took more than {_AFTER_A_KILL:g} s after a failure there")
+
+    def _seen(
+        self, runner: Runner, events: Generator[Event, None, bool]
+    ) -> Generator[Event, None, bool]:
+        """The same events; the device is noted, and turned down if something is known of it."""
+        known = runner.device is not None
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                done: bool = end.value
+                return done
+            if runner.device is not None and not known:
+                known = True
+                self._past.opened(runner.spec, runner.device)
+                if found := self._past.quarantine(runner.spec):
+                    raise BackendUnavailable(described(found))
+            yield event
+
     def _replace(self, error: BackendError, attempt: Attempt) -> Fallback:
         """Kill the failed worker and say where the reply goes on; raise when nowhere."""
-        failed = self._specs[0]
-        self._retire(error)
+        failed, shown = self._specs[0], len(attempt.emitted)
+        again = self._again(failed, error, attempt)
+        incident = self._retire(error, shown, again=again)
+        attempt.restarted |= failed.floor
+        if failed.floor and not again and not self._strict:
+            self._specs.pop(0)
+        goes_on = bool(self._specs) and not self._strict
+        if goes_on and self._specs[0].floor:
+            self.spawn()  # it loads while the failure is written down
+        record = self._past.failed(failed, error, incident) if incident else ""
         if self._strict:
             raise type(error)(f"{failed.name}: {error} (--strict: no other backend is tried)")
-        if failed.floor and attempt.restarted:
-            if len(self._specs) == 1:
-                raise self._none_left() from error
-            self._specs.pop(0)
-        attempt.restarted |= failed.floor
-        if not self._specs:
+        if not goes_on:
+            if failed.floor:
+                self._specs = [failed]
             raise self._none_left() from error
-        fallback = Fallback(failed.name, self._specs[0].name, str(error), len(attempt.emitted))
+        tried = incident is not None
+        fallback = Fallback(failed.name, self._specs[0].name, str(error), shown, tried, record)
         attempt.fallbacks.append(fallback)
         return fallback
 
-    def _retire(self, error: BackendError) -> None:
-        """End the first backend's worker; unless it is the floor it is not tried again.
+    def _again(self, failed: BackendSpec, error: BackendError, attempt: Attempt) -> bool:
+        """Whether the failed backend gets a fresh worker: a floor once a reply, another one when it
+        ran out of memory for the first time."""
+        first = isinstance(error, BackendOutOfMemory) and failed.name not in self._frugal
+        if first and not self._strict:
+            self._frugal[failed.name] = attempt.needed
+        return not attempt.restarted if failed.floor else first and not self._strict
 
-        A strict supervisor is left with the floor or with nothing.
+    def _retire(self, error: BackendError, tokens: int, *, again: bool = False) -> Incident | None:
+        """End the first backend's worker; unless it gets another one it is not tried again.
+
+        A strict supervisor is left with the floor or with nothing. Returns what was found out; None
+        where no worker was started, or one that had too little memory.
         """
-        self._drop()
-        failed = self._specs[0]
+        failed, runner = self._specs[0], self.runner
+        incident = inquire(runner, error, tokens) if runner else None
+        left_behind = not self._drop()
+        self._past.unmark()
         self.failures[failed.name] = error
-        if not failed.floor:
+        if not failed.floor and not again:
             self._specs = [] if self._strict else self._specs[1:]
+        if incident is None:
+            return None
+        if runner and runner.device and accused(failed, error, incident):
+            self._suspects.add(runner.device.key)
+        return replace(incident, left_behind=left_behind)
 
     def _none_left(self) -> NoBackend:
         reasons = "; ".join(f"{name}: {error}" for name, error in self.failures.items())
         return NoBackend(f"no backend is left to answer. {reasons}")
 
-    def _drop(self) -> None:
-        """End the current worker without waiting for one that is stuck in its driver."""
+    def _drop(self) -> bool:
+        """End the current worker; False for one that is stuck in its driver and was left behind."""
+        ended = True
         if self.runner is not None:
-            if not self.runner.kill():
+            ended = self.runner.kill()
+            if not ended:
                 self._left_behind.append(self.runner)
+                self._past.stuck(self.runner.spec, self.runner.pid)
             self.runner = None
         self._left_behind = [runner for runner in self._left_behind if not runner.gone()]
+        return ended
 
     def close(self) -> None:
-        """End the worker and give the device back."""
-        if self.runner is not None:
-            self.runner.close()
+        """End the workers and give the device back."""
+        for runner in (self.runner, self.standby):
+            if runner is not None:
+                runner.close()
         self._drop()
+        self._past.close()
 
 
 def _recorded(

@@ -37,7 +37,8 @@ def warm_up(
     """
     runner = Runner(spec, options)
     try:
-        checks = tuple(runner.opened().checks)
+        runner.opened()
+        checks = runner.checks
         started, pieces = time.monotonic(), 0
         pending = runner.warm(model, options.kv_type)
         while True:

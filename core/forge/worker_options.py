@@ -11,6 +11,7 @@ from forge.ahead import Ahead
 from forge.budgets import SECONDS
 from forge.errors import UsageError
 from forge.paths import python_path
+from forge.process import WorkerProcess
 from forge.spec import BackendSpec
 
 MOST_TOKENS = 2**31 - 1
@@ -25,9 +26,9 @@ class WorkerOptions:
     """What every worker of an engine is started with; UsageError names a value out of range.
 
     device is for the backend that was `asked` for by name, if one was. patience multiplies every
-    budget; `seconds` are the budgets by phase. kv_type is the KV cache's. `command` is what speaks
-    for a backend: given three descriptors, it answers as `forge.worker` does. `ahead` may own a
-    worker that is there already.
+    budget; `seconds` are their floors by phase, and `weights` the model's bytes. kv_type is the KV
+    cache's. `command` is what speaks for a backend: given three descriptors, it answers as
+    `forge.worker` does. `ahead` may own a worker that is there already. `process` starts it.
     """
 
     model: str | None
@@ -37,9 +38,11 @@ class WorkerOptions:
     patience: float = 1.0
     asked: str = ""
     kv_type: str | None = None
+    weights: int = 0
     seconds: Mapping[str, float] = field(default_factory=lambda: SECONDS)
     command: tuple[str, ...] = (sys.executable, "-P", "-m", "forge.worker")
     ahead: Ahead = field(default_factory=Ahead, compare=False)
+    process: type[WorkerProcess] = WorkerProcess
 
     def __post_init__(self) -> None:
         """Check what people type."""
@@ -53,6 +56,11 @@ class WorkerOptions:
             raise UsageError(f"a patience of {self.patience}: give a positive factor")
         if self.device is not None and not self.device.isprintable():
             raise UsageError(f"there is no device {self.device!r}")
+
+    def device_of(self, spec: BackendSpec) -> str | None:
+        """What --device means for a backend: a floor is what is left when that one is not."""
+        asked = spec.name == self.asked
+        return self.device if asked or not (self.asked or spec.floor) else None
 
     def environment(self, spec: BackendSpec) -> dict[str, str]:
         """The host's environment, without module paths that mean the current folder, and the

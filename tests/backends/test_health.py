@@ -61,7 +61,7 @@ def test_a_survey_opens_each_backend_and_tells_unavailable_from_failed():
 
 
 def test_the_watchdog_tells_what_it_waits_for_while_there_is_work(model):
-    with Engine(model, backend=third(), fallback_to=[]) as engine:
+    with Engine(model, backend=third(), fallback_to=[], remember=False) as engine:
         assert engine.watch() is None
         seen = [engine.watch() for _ in engine.load()]
         assert [watch.phase for watch in seen[:2]] == ["open", "load"]

@@ -28,6 +28,7 @@ SECONDS = {
     "load": 0.3,
     "compile": 0.3,
     "check": 0.3,
+    "idle": 0.3,
     "prefill": 0.3,
     "decode": 0.4,
     "evaluate": 0.5,

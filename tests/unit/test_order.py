@@ -11,7 +11,7 @@ ABSENT = BackendSpec("absent", "m:C", requires=("no_such_module",))
 
 
 def names(backend, fallback_to=None):
-    return [spec.name for spec in order(backend, fallback_to)[0]]
+    return [place.spec.name for place in order(backend, fallback_to)[0]]
 
 
 def test_without_a_choice_the_installed_backends_or_the_given_ones_are_tried():
@@ -30,8 +30,8 @@ def test_a_chosen_backend_falls_back_to_what_was_given_and_to_nothing_else():
 
 
 def test_a_backend_that_is_not_installed_is_passed_over_with_its_advice():
-    specs, absent = order(FAST, [ABSENT, SLOW])
-    assert [spec.name for spec in specs] == ["fast", "slow"]
+    places, absent = order(FAST, [ABSENT, SLOW])
+    assert [place.spec.name for place in places] == ["fast", "slow"]
     assert absent == {"absent": "no_such_module is not installed: pip install 'no_such_module'"}
 
 

@@ -8,6 +8,8 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from forge.cli.options import add_model, find_model
+
 if TYPE_CHECKING:
     from forge.plugins import Plugin
 
@@ -15,6 +17,12 @@ if TYPE_CHECKING:
 def add(subparsers: Any) -> None:
     """Add the verb."""
     verb = subparsers.add_parser("backends", help="list the backends, in the order they are tried")
+    add_model(verb)
+    verb.add_argument(
+        "--probe",
+        action="store_true",
+        help="have each compute known answers: of the model's plan, or of a small one",
+    )
     verb.add_argument("--json", action="store_true", help="a list of objects")
     verb.set_defaults(run=run)
 
@@ -23,9 +31,12 @@ def run(args: argparse.Namespace) -> int:
     """One line a backend; broken plugins after them."""
     from forge.plugins import Plugins
     from forge.survey import list_backends
+    from forge.worker_options import WorkerOptions
 
     plugins = Plugins()
-    found = list(list_backends(plugins.backends()))
+    model = None if args.model is None else str(find_model(args.model).absolute())
+    options = WorkerOptions(model)
+    found = list(list_backends(options=options, probe=args.probe or model is not None))
     if args.json:
         print(json.dumps([asdict(health) for health in found]))
         for plugin in plugins.broken():
@@ -33,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     for health in found:
         print(f"{health.backend:12} {health.status:12} {health.device}")
+        if health.place:
+            print(f"{'':12} place: {health.place}")
         for check in health.checks:
             mark = "ok" if check.ok else "--"
             advice = f" -> {check.advice}" if check.advice else ""

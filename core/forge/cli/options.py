@@ -77,7 +77,7 @@ def worker_ahead(args: argparse.Namespace) -> Ahead:
     with suppress(ForgeError):  # the engine says what is wrong
         options = WorkerOptions(None, threads=args.threads)
         first, *_ = order(args.backend, None)[0]
-        ahead.start(options.command, options.environment(first))
+        ahead.start(options.command, options.environment(first.spec))
     return ahead
 
 

@@ -153,7 +153,14 @@ def as_json(done: Done) -> dict[str, Any]:
         "backend": done.backend,
         "device": done.device,
         "fallbacks": [
-            {"from": f.source, "to": f.target, "reason": f.reason, "at_token": f.at_token}
+            {
+                "from": f.source,
+                "to": f.target,
+                "reason": f.reason,
+                "at_token": f.at_token,
+                "tried": f.tried,
+                "record": f.record,
+            }
             for f in done.fallbacks
         ],
         "timings": timings,

@@ -88,10 +88,14 @@ class Screen:
         if self._column and not self._json and sys.stdout.isatty():
             print(flush=True)
             self._column = 0
+        if not event.tried:
+            self.say(f"{event.source} is not used ({event.reason}); {event.target} answers")
+            return
         where = "a fresh worker" if event.source == event.target else event.target
+        tokens = f"after {event.at_token} token{'s' * (event.at_token != 1)}"
+        more = "; `forge doctor` says more" if event.record else ""
         self.say(
-            f"{event.source} failed ({event.reason}); the reply goes on with {where} "
-            f"after {event.at_token} tokens"
+            f"{event.source} failed ({event.reason}); the reply goes on with {where} {tokens}{more}"
         )
 
     def note(self, text: str) -> None:

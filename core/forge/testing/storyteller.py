@@ -13,9 +13,7 @@ from forge.errors import BackendError
 from forge.events import Done, Event, Fallback, Ready, Token
 from forge.sampling import SamplingParams
 from forge.spec import BackendSpec
-from forge.supervisor import Supervisor
 from forge.testing.conversation import TOKENS, Conversation
-from forge.worker_options import WorkerOptions
 
 GREEDY = SamplingParams(temperature=0)
 PATIENT = dict.fromkeys(SECONDS, 120.0)
@@ -35,9 +33,9 @@ class TimedEngine(Engine):
         fallback_to: Sequence[BackendSpec] = (),
         seconds: Mapping[str, float] = PATIENT,
     ) -> None:
-        super().__init__(model, backend=backend, fallback_to=fallback_to)
-        options = WorkerOptions(str(self.model.absolute()), asked=backend.name, seconds=seconds)
-        self._supervisor = Supervisor(self._order, options)
+        super().__init__(
+            model, backend=backend, fallback_to=fallback_to, remember=False, seconds=seconds
+        )
 
     @property
     def failures(self) -> Mapping[str, BackendError]:

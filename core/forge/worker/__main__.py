@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import socket
 import sys
 
 from forge.messages import Hello, Request
+from forge.process import STACK_SIGNAL
 from forge.worker.lifeline import die_with
 from forge.worker.link import HostGone, Link
 from forge.worker.service import Service
@@ -18,6 +20,7 @@ def main() -> None:
     connection, board, lifeline = map(int, sys.argv[1:4])
     for descriptor in (connection, board, lifeline):
         os.set_inheritable(descriptor, False)  # what a driver starts must not keep them open
+    faulthandler.register(STACK_SIGNAL, all_threads=True, chain=False)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # the host blocks it around fork
     die_with(lifeline)
     link: Link[Request] = Link(socket.socket(fileno=connection))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
+
+import msgspec
 
 from forge.backend import (
     Backend,
@@ -20,7 +23,7 @@ from forge.errors import ModelError
 from forge.gguf import GGUFFile
 from forge.messages import Load, Open
 from forge.models import Hyperparameters, build_graph, context_length
-from forge.probe import cases, examine
+from forge.probe import cases, check, examine
 from forge.weights import Weights
 from forge.worker.model import LoadedModel
 from forge.worker.standing import StandingCheck
@@ -30,6 +33,7 @@ Beat = Callable[[str, int, int, str], None]
 SMALLEST_CONTEXT = 512
 """Below this many tokens a model is said not to fit rather than given less."""
 _MIB = 1 << 20
+KV_FRUGAL = "q8_0"
 KV_DEFAULT = "f16"
 """Half of the memory and the traffic of f32, at less than what quantised weights cost."""
 
@@ -37,7 +41,9 @@ KV_DEFAULT = "f16"
 def open_backend(request: Open) -> Backend:
     """Import the factory and call it; what it lacks becomes BackendUnavailable."""
     module, _, name = request.factory.partition(":")
-    config = BackendConfig(request.device, request.threads, request.options, request.asked)
+    config = BackendConfig(
+        *(request.device, request.threads, request.options, request.asked, request.frugal)
+    )
     try:
         factory = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
@@ -50,13 +56,20 @@ def open_backend(request: Open) -> Backend:
 
 def load_model(backend: Backend, file: GGUFFile, request: Load, beat: Beat) -> LoadedModel:
     """Graph, conversions, weights and kernels, then the known-answer check."""
+    if request.least:
+        request = _smaller(request, context_length(Hyperparameters(file), request.context))
     context, graph, notes = _graph_that_fits(backend, file, request)
     trained = Hyperparameters(file).context
     if request.context is None and trained is not None and context < trained:
         notes.append(f"the context is {context} of the model's {trained} tokens: -c asks for more")
 
-    for kept in {state.dtype for state in graph.state.values()} - {request.kv_type}:
-        if request.kv_type:
+    kept_types = sorted({state.dtype for state in graph.state.values()})
+    if request.least:
+        notes.append(
+            f"to save memory the context is {context} tokens, the KV cache {', '.join(kept_types)}"
+        )
+    for kept in kept_types:
+        if request.kv_type not in (None, kept) and not request.least:
             notes.append(f"the KV cache is kept in {kept}: {request.kv_type} does not go here")
 
     def progress(phase: str, done: int, total: int, detail: str = "") -> None:
@@ -69,7 +82,31 @@ def load_model(backend: Backend, file: GGUFFile, request: Load, beat: Beat) -> L
     )
     notes += [f"{found.name}: {found.detail}" for found in backend.checks() if not found.ok]
     standing = None if rehearsal is None else StandingCheck(rehearsal)
-    return LoadedModel(executable, context, notes, standing)
+    return LoadedModel(executable, context, notes, standing, frugal=request.least > 0)
+
+
+def _smaller(request: Load, context: int) -> Load:
+    """What takes about a quarter of the memory for keys and values; nothing that has to fit is cut.
+
+    A context or a type that the person chose stays.
+    """
+    half = max(request.least, context // 2, min(SMALLEST_CONTEXT, context))
+    return msgspec.structs.replace(
+        request, context=request.context or half, kv_type=request.kv_type or KV_FRUGAL
+    )
+
+
+def probe(backend: Backend, file: GGUFFile, kv_type: str | None, beat: Beat) -> float:
+    """The known answers of the model's own plan, as `load_model` checks them; the worst error."""
+    context = min(SMALLEST_CONTEXT, context_length(Hyperparameters(file), None))
+    graph, _ = _graph(backend, file, context, kv_type)
+    return check(backend, graph, file, partial(beat, "check"), partial(_compiled, beat))
+
+
+def _compiled(beat: Beat, phase: str, done: int, total: int, detail: str = "") -> None:
+    """Of a known answer, only what takes long is told."""
+    if phase == "compile":
+        beat(phase, done, total, detail)
 
 
 def warm_up(backend: Backend, file: GGUFFile, kv_type: str | None, progress: Progress) -> str:

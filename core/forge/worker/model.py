@@ -20,6 +20,8 @@ from forge.worker import audit
 from forge.worker.standing import StandingCheck
 from forge.worker.watched import Glimpse, WatchedSampler
 
+_FRUGAL_CHUNK = 32
+"""Tokens, where a device has run out of memory: what a chunk takes grows with it."""
 _TAIL = 8
 """So many tokens of a prefix are computed again, where its last row is known, and no more."""
 
@@ -33,6 +35,7 @@ class LoadedModel:
     notes: list[str]
     standing: StandingCheck | None = None
     cached: list[int] = field(default_factory=list)
+    frugal: bool = False
     _lossy: bool = field(default=False, init=False)
     """It kept fewer tokens than it did in small."""
     _join: tuple[int, Glimpse] | None = field(default=None, init=False)
@@ -109,6 +112,8 @@ class LoadedModel:
 
     def _chunk(self, rows: Rows) -> int:
         most = BLOCK_BYTES // (4 * self.vocabulary) if rows == "all" else self.executable.chunk
+        if self.frugal:
+            most = min(most, _FRUGAL_CHUNK)
         return max(1, min(most, self.executable.chunk))
 
     def _run(self, tokens: Sequence[int], start: int, rows: Rows) -> Array:

@@ -27,6 +27,8 @@ from forge.messages import (
     Open,
     Opened,
     Phase,
+    Probe,
+    Probed,
     Request,
     Started,
     Tokens,
@@ -35,7 +37,7 @@ from forge.messages import (
 )
 from forge.sampling import SamplingParams
 from forge.worker.link import HostGone, Link
-from forge.worker.loader import load_model, open_backend, warm_up
+from forge.worker.loader import load_model, open_backend, probe, warm_up
 from forge.worker.model import LoadedModel
 from forge.worker.watched import WatchedSampler
 
@@ -75,9 +77,11 @@ class Service:
                 device = self._backend.device
                 checks = self._backend.checks()
                 devices = self._backend.devices()
-                self._link.send(Opened(request.id, device.name, device.kind, checks, devices))
+                self._link.send(Opened(request.id, device, checks, devices))
             case Load():
                 self._load(request)
+            case Probe():
+                self._probe(request)
             case Warm():
                 self._warm(request)
             case Generate():
@@ -100,6 +104,12 @@ class Service:
         model = load_model(backend, self._file, request, self._beats(request.id))
         self._model = model
         self._link.send(Loaded(request.id, model.context, model.vocabulary, model.notes))
+
+    def _probe(self, request: Probe) -> None:
+        backend, beats = self._opened(), self._beats(request.id)
+        with open_gguf(os.fsdecode(request.model)) as file:
+            error = probe(backend, file, request.kv_type, beats)
+        self._link.send(Probed(request.id, error))
 
     def _warm(self, request: Warm) -> None:
         backend, beat = self._opened(), self._beats(request.id)

@@ -90,7 +90,7 @@ def test_the_conversation_survives_its_own_driver(
     kind = BackendUnavailable if no_driver else NOTICED[declared.fault][0]
     assert type(engine.failures["bad"]) is kind
     if no_driver:
-        (health,) = list_backends([bad])
+        (health,) = list_backends([bad], remember=False)
         gives_advice(health)
     measured(declared.fault, declared.phase, story)
 
@@ -114,7 +114,7 @@ def test_without_a_module_that_it_requires_the_backend_is_unavailable(
     ) as engine:
         story = tell(engine, undisturbed.conversation)
         moved_once(story, engine, lacking, undisturbed)
-    (health,) = list_backends([lacking])
+    (health,) = list_backends([lacking], remember=False)
     gives_advice(health)
 
 

@@ -1,0 +1,176 @@
+"""The records of hangs in the state folder, however damaged, and the facts in the newest one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forge.doctor.facts import Gpu, Unknown, Value
+from forge.doctor.rules import knowledge
+from forge.doctor.signatures import scan
+
+_LARGEST = 1 << 20
+_MOST = 50
+_COPY = re.compile(r"copy|memcpy|sdma|upload", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class HangRecord:
+    """One hang, as it was written down.
+
+    when: seconds since 1970. age_s: how old the last beat was; budget_s: how old it might be.
+    log: the worker's last lines. kernel: ids of the kernel's signatures. None and "" are what the
+    record does not say.
+    """
+
+    file: str
+    backend: str = ""
+    device: str = ""
+    phase: str = ""
+    detail: str = ""
+    reason: str = ""
+    when: float | None = None
+    age_s: float | None = None
+    budget_s: float | None = None
+    prompt_tokens: int | None = None
+    log: tuple[str, ...] = ()
+    kernel: tuple[str, ...] = ()
+
+    @property
+    def stack(self) -> str:
+        """The driver stack of its backend; "" where nobody told which one that is."""
+        return knowledge().stacks.get(self.backend, "")
+
+
+def state_folder() -> Path:
+    """Where forge keeps what it learned: FORGE_STATE, or the user's state folder."""
+    if base := os.environ.get("FORGE_STATE"):
+        return Path(base).expanduser()
+    from platformdirs import user_state_path  # a path given by hand needs none of it
+
+    return user_state_path("forge", appauthor=False)
+
+
+def read_hangs(folder: Path) -> tuple[list[HangRecord], int]:
+    """The newest records first, at most 50, and how many files are none; never raises."""
+    dated, broken = [], 0
+    try:
+        paths = [entry.path for entry in os.scandir(folder) if entry.name.endswith(".json")]
+    except OSError:
+        return [], 0
+    for path in sorted(paths)[-10 * _MOST :]:
+        record = _read(Path(path))
+        if record is None:
+            broken += 1
+        else:
+            dated.append(record)
+    dated.sort(key=lambda record: (record.when or 0.0, record.file), reverse=True)
+    return dated[:_MOST], broken
+
+
+def _read(path: Path) -> HangRecord | None:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(handle, "rb") as file:
+            found = json.loads(file.read(_LARGEST + 1)[:_LARGEST].decode())
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    tokens = _number(found.get("prompt_tokens"))
+    return HangRecord(
+        path.name,
+        backend=_one_line(found.get("backend")),
+        device=_one_line(found.get("device")),
+        phase=_one_line(found.get("phase")),
+        detail=_one_line(found.get("detail")),
+        reason=_one_line(found.get("reason")),
+        when=_number(found.get("when")),
+        age_s=_number(found.get("age_s")),
+        budget_s=_number(found.get("budget_s")),
+        prompt_tokens=None if tokens is None else int(tokens),
+        log=_lines(found.get("log")),
+        kernel=_lines(found.get("kernel")),
+    )
+
+
+def _one_line(value: Any) -> str:
+    return " ".join(value[:2000].split())[:500] if isinstance(value, str) else ""
+
+
+def _number(value: Any) -> float | None:
+    good = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
+    return float(value) if good else None
+
+
+def _lines(value: Any) -> tuple[str, ...]:
+    lines = value.splitlines() if isinstance(value, str) else value
+    if not isinstance(lines, list):
+        return ()
+    return tuple(line[:500] for line in lines[-200:] if isinstance(line, str))
+
+
+def hang_values(
+    records: Sequence[HangRecord], gpu: Gpu, *, only: bool, uptime: float | None
+) -> Mapping[str, Value]:
+    """What the newest record says of that GPU; None everywhere if it is about no GPU or another.
+
+    only: it is the machine's only GPU. uptime: seconds since the machine started.
+    """
+    newest = records[0] if records else None
+    here = None if newest is None else _is_about(newest, gpu, only=only)
+    texts = ("hang_stack", "hang_phase", "hang_prompt_tokens")
+    if newest is None or here is False:
+        nothing: dict[str, Value] = dict.fromkeys(texts)
+        nothing |= {"hang_stalled": False, "hang_in_copy": False, "hangs_this_boot": 0}
+        return nothing | {"stderr.*": False}
+    if here is None:
+        unclear = Unknown(f"the last hang's record does not say which GPU: {newest.device!r:.60}")
+        flags = ("hang_stalled", "hang_in_copy", "hangs_this_boot", "stderr.*")
+        return dict.fromkeys((*texts, *flags), unclear)
+    return _of_record(newest) | {
+        "hangs_this_boot": _this_boot(records, gpu, uptime, only=only),
+    }
+
+
+def _of_record(record: HangRecord) -> dict[str, Value]:
+    unsaid = Unknown("the record of the last hang does not say it")
+    stalled: Value = unsaid
+    if record.age_s is not None and record.budget_s is not None:
+        stalled = record.age_s >= record.budget_s
+    said = (*record.log, record.reason, record.detail)
+    return {
+        "hang_stack": record.stack or unsaid,
+        "hang_phase": record.phase or unsaid,
+        "hang_stalled": stalled,
+        "hang_in_copy": bool(_COPY.search(record.detail)) if record.detail else unsaid,
+        "hang_prompt_tokens": unsaid if record.prompt_tokens is None else record.prompt_tokens,
+        **{f"stderr.{hit.signature}": True for hit in scan(said, "stderr")},
+        "stderr.*": False if record.log else unsaid,
+    }
+
+
+def _is_about(record: HangRecord, gpu: Gpu, *, only: bool) -> bool | None:
+    """None where it cannot be told."""
+    if record.stack == "" and record.backend:
+        return False  # a backend that uses no driver stack we know, such as the CPU's
+    device = record.device.lower()
+    if gpu.address in device or (gpu.isa_name and gpu.isa_name in device and only):
+        return True
+    return True if only else (False if re.search(r"[0-9a-f]{4}:[0-9a-f]{2}:", device) else None)
+
+
+def _this_boot(
+    records: Sequence[HangRecord], gpu: Gpu, uptime: float | None, *, only: bool
+) -> Value:
+    if uptime is None:
+        return Unknown("when the machine was started is unknown")
+    booted = time.time() - uptime
+    about = [record for record in records if _is_about(record, gpu, only=only)]
+    return sum(record.when is not None and record.when >= booted for record in about)

@@ -1,0 +1,229 @@
+"""What happened here before, for the workers of one engine: what is trusted, and what is not.
+
+A floor has no device to lose: nothing is held against it. Where the state folder cannot be used,
+nothing is known of any backend, and all else works.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from forge.errors import (
+    BackendError,
+    BackendOutOfMemory,
+    BackendUnavailable,
+    BackendUnsupported,
+    ForgeError,
+)
+from forge.health import Device
+from forge.incident import Incident, write
+from forge.paces import Paces
+from forge.spec import BackendSpec
+from forge.state import (
+    Key,
+    Ledger,
+    Marker,
+    Quarantine,
+    environment,
+    model_digest,
+    process_id,
+    records_folder,
+)
+from forge.worker_options import WorkerOptions
+
+if TYPE_CHECKING:
+    from forge.doctor import Hit
+
+_BLAMELESS = (BackendUnavailable, BackendUnsupported, BackendOutOfMemory)
+"""A backend that says no, and why, has done nothing that must not be tried again."""
+
+
+_DEAD = "device-dead-until-reboot"
+"""What a line of the kernel's log may mean for a device: `forge.doctor.signatures`."""
+_BEFORE = 2.0
+"""Seconds: a kernel may notice before the host does."""
+_VARIABLES = (
+    *("AMD_", "GPU_", "HIP_", "HSA_", "MESA_", "RADV_", "ROCBLAS_", "ROCR_", "ROC_", "VK_"),
+)
+"""How variables begin that drivers of GPUs read."""
+
+
+class Past:
+    """Owns the ledger, this engine's marker in it, and the paces that were learned since.
+
+    What processes of forge left behind that ended in mid-work is settled when it is made.
+    """
+
+    def __init__(self, options: WorkerOptions, ledger: Ledger | None = None) -> None:
+        self._options = options
+        self._ledger = ledger
+        if ledger:
+            ledger.recover()
+        self._environment: dict[str, str] | None = None
+        self._model: str | None = None
+        self._marker: Marker | None = None
+        self._devices: dict[str, Device] = {}
+        self._paces: dict[tuple[str, str], Paces] = {}
+
+    def key(self, spec: BackendSpec) -> Key:
+        """The backend on the device that it opened, or will open as far as is known."""
+        if self._model is None:
+            self._model = ""
+            if self._options.model is not None:
+                with suppress(ForgeError):  # whoever loads it says what is wrong with it
+                    self._model = model_digest(self._options.model)
+        return self._key(spec, self._model)
+
+    def _key(self, spec: BackendSpec, model: str) -> Key:
+        if self._environment is None:
+            self._environment = environment()
+        parts = {**self._environment, "model": model, "settings": _settings(spec)}
+        asked = self._options.device_of(spec) or ""
+        device = self._devices.get(spec.name)
+        if device is None and self._ledger:
+            device = self._ledger.last_opened(spec.name, asked)
+        if device is None:
+            return Key(spec.name, asked, parts)
+        return Key(spec.name, device.key, {**parts, "driver": device.driver})
+
+    def device(self, spec: BackendSpec) -> Device | None:
+        """What it opened last; None where nobody knows."""
+        if self._ledger is None:
+            return None
+        return self._ledger.last_opened(spec.name, self._options.device_of(spec) or "")
+
+    def self_tested(self, spec: BackendSpec) -> bool:
+        """Whether its self-test passed on the device that it opens."""
+        test = self._ledger.self_test(self._key(spec, "")) if self._ledger else None
+        return test is not None and test.ok
+
+    def quarantine(self, spec: BackendSpec) -> Quarantine | None:
+        """Why the backend is not to be tried; None where nothing speaks against it."""
+        if spec.floor or self._ledger is None:
+            return None
+        return self._ledger.quarantined(self.key(spec))
+
+    def unproven(self, spec: BackendSpec) -> bool:
+        """Whether known answers have to come out right before the device is given a model."""
+        if spec.floor or self._ledger is None:
+            return False
+        probe = self._ledger.last_probe(self.key(spec))
+        return probe is None or not probe.ok
+
+    def opened(self, spec: BackendSpec, device: Device) -> None:
+        """A backend opened that device."""
+        self._devices[spec.name] = device
+        if self._ledger:
+            self._ledger.opened(spec.name, self._options.device_of(spec) or "", device)
+
+    def proved(self, spec: BackendSpec, seconds: float) -> None:
+        """Known answers came out right."""
+        if self._ledger and not spec.floor:
+            self._ledger.probed(self.key(spec), True, "known answers", seconds)
+
+    def mark(self, spec: BackendSpec, phase: str) -> None:
+        """Write down, before it is done, that the device is given work."""
+        if self._ledger is None or spec.floor:
+            return
+        if self._marker is None:
+            self._marker = self._ledger.mark(self.key(spec), phase)
+        else:
+            self._marker.phase(phase)
+
+    def unmark(self) -> None:
+        """The device has nothing to do."""
+        if self._marker is not None:
+            self._marker.clear()
+            self._marker = None
+
+    def failed(self, spec: BackendSpec, error: BackendError, incident: Incident) -> str:
+        """Keep what is known of a failure, and the backend from being tried again.
+
+        Where the kernel says that the device will not come back, it is out for every backend until
+        the machine starts anew. Returns the record's path, "" if there is none.
+        """
+        if self._ledger is None:
+            return ""
+        hits = () if spec.floor else _kernel(self.key(spec).device, incident)
+        device_gone = any(hit.action == _DEAD for hit in hits)
+        path = None
+        with suppress(OSError):
+            kernel = tuple(dict.fromkeys(hit.signature for hit in hits))
+            path = write(replace(incident, kernel=kernel), records_folder())
+        record = str(path) if path else ""
+        if accused(spec, error, incident):
+            early = incident.phase in ("start", "open")  # whatever the model
+            self._ledger.quarantine(
+                self._key(spec, "") if early else self.key(spec),
+                str(error),
+                incident.phase,
+                until_reboot=device_gone,
+                every_backend=device_gone,
+                record=record or None,
+            )
+        return record
+
+    def stuck(self, spec: BackendSpec, pid: int) -> None:
+        """A worker was killed, and stays in its driver."""
+        if self._ledger and not spec.floor:
+            self._ledger.stuck(process_id(pid), self.key(spec))
+
+    def paces(self, spec: BackendSpec) -> Callable[[str], Paces]:
+        """What was learned of the backend's speed, by device; "" before one is open."""
+
+        def paces(device: str) -> Paces:
+            place = (device, spec.name)
+            if place not in self._paces:
+                known = self._ledger.paces(device, spec.name) if self._ledger else {}
+                self._paces[place] = Paces(known)
+            return self._paces[place]
+
+        return paces
+
+    def remember(self) -> None:
+        """Keep the paces that were seen since the last time."""
+        for (device, backend), paces in self._paces.items():
+            new = paces.take()
+            if new and self._ledger:
+                self._ledger.add_paces(device, backend, new)
+
+    def close(self) -> None:
+        """Keep what is new and let the ledger go."""
+        self.unmark()
+        self.remember()
+        if self._ledger:
+            self._ledger.close()
+            self._ledger = None
+
+
+def accused(spec: BackendSpec, error: BackendError, incident: Incident) -> bool:
+    """Whether a failure is the backend's or its device's, so that it will come again."""
+    return not (spec.floor or incident.struck or isinstance(error, _BLAMELESS))
+
+
+def _kernel(device: str, incident: Incident) -> tuple[Hit, ...]:
+    """What the kernel's log says of the device since shortly before it fell silent."""
+    from forge.doctor import after_a_fault
+
+    hits = after_a_fault(time.monotonic() - incident.age_s - _BEFORE)
+    return tuple(hit for hit in hits if hit.address in ("", device) or ":" not in device)
+
+
+def _settings(spec: BackendSpec) -> str:
+    """A digest of what a backend is started with: another setting deserves another try."""
+    chosen = {name: os.environ[name] for name in os.environ if name.startswith(_VARIABLES)}
+    everything = sorted({**chosen, **spec.env}.items()), sorted(spec.options.items())
+    return hashlib.blake2b(repr((spec.factory, everything)).encode(), digest_size=8).hexdigest()
+
+
+def described(found: Quarantine) -> str:
+    """A quarantine in words, with what to do."""
+    day = time.strftime("%Y-%m-%d", time.localtime(found.when))
+    how = f"`forge quarantine clear {found.id}` tries it again"
+    return f"in quarantine since {day}: {found.reason}; {how}, `forge doctor` explains"

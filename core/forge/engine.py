@@ -73,6 +73,7 @@ class Engine:
                 weights=sum(tensor.nbytes for tensor in self.file.tensors.values()),
                 ahead=ahead or Ahead(),
                 seconds=seconds,
+                remember=remember,
             )
             past = Past(options, Ledger.open() if remember else None)
             opened.callback(past.close)
@@ -235,7 +236,8 @@ class Engine:
             reuse=reuse,
         )
         reason = yield from reply.follow(events)
-        ready = self._supervisor.ready
+        answered = self._supervisor.answered
+        ready = answered.ready_info if answered else None
         yield Done(
             tokens=tuple(reply.tokens),
             prompt_tokens=len(tokens),
@@ -243,7 +245,7 @@ class Engine:
             backend=ready.backend if ready else "",
             device=ready.device if ready else "",
             fallbacks=tuple(reply.fallbacks),
-            timings=reply.timings(self._supervisor.runner),
+            timings=reply.timings(answered),
             text=reply.text,
         )
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 
+
 def leave_behind(lifeline: int, keep: tuple[int, ...] = ()) -> None:
     """Fork a process that waits until the other end of the lifeline closes.
 

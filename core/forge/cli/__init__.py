@@ -23,6 +23,7 @@ VERBS = (
     "bench",
     "graph",
     "plugins",
+    "doctor",
 )
 
 

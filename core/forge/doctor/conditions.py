@@ -70,6 +70,11 @@ class Condition:
         """What the fact is."""
         return MEANINGS[self.fact.partition(".")[0]]
 
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """The names of the facts that it is about."""
+        return (self.fact,)
+
     def judge(self, facts: Facts, gpu: Gpu | None) -> Truth:
         """Whether it holds, on that GPU where the fact is a GPU's."""
         left = facts.value(self.fact, gpu)
@@ -102,9 +107,9 @@ class AnyOf:
         return self.conditions[0].meaning
 
     @property
-    def fact(self) -> str:
-        """The first one's."""
-        return self.conditions[0].fact
+    def facts(self) -> tuple[str, ...]:
+        """The names of the facts that they are about."""
+        return tuple(condition.fact for condition in self.conditions)
 
     def judge(self, facts: Facts, gpu: Gpu | None) -> Truth:
         """Whether one of them holds."""

@@ -123,6 +123,9 @@ class AnyOf:
 Test: TypeAlias = Condition | AnyOf
 
 
+_ANY_RELEASE = Bound(">=", (0,))
+
+
 def either(truths: Iterable[Truth]) -> Truth:
     """True if one is, else unknown if one is, else False."""
     unknown: Truth = False
@@ -187,8 +190,7 @@ def parse(fact: str, wanted: object) -> tuple[Test, ...]:
 def _of_stream(name: str, wanted: object) -> Condition:
     if name not in rocm.STREAMS:
         raise BadCondition(f"rocm has no stream {name!r}: {', '.join(rocm.STREAMS)}")
-    every = (Bound(">=", (0,)),)
-    bounds = every if wanted is True else _bounds("rocm", MEANINGS["rocm"], wanted)
+    bounds = (_ANY_RELEASE,) if wanted is True else _bounds("rocm", MEANINGS["rocm"], wanted)
     return Condition("rocm", (bounds,), name)
 
 
@@ -251,6 +253,8 @@ def _texts(fact: str, wanted: object) -> list[str]:
 
 
 def _in_words(bound: Bound, fact: str) -> str:
+    if bound == _ANY_RELEASE:
+        return "any"
     right = bound.right
     text = ".".join(map(str, right)) if isinstance(right, tuple) else str(right)
     if right is None:

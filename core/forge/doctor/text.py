@@ -91,8 +91,8 @@ def _no_amd(
         return
     seen = "GPUs of other makers only" if found.facts.others else "no GPU at all"
     ready = [name for name, missing in backends if not missing]
-    yield f"No AMD GPU is on this machine's PCI bus ({seen}). The {len(known.rules)} rules are about"
-    yield "AMD's GPUs under Linux, so none of them applies; of other devices nothing is known here."
+    yield f"No AMD GPU is on this machine's PCI bus ({seen}). All {len(known.rules)} rules are"
+    yield "about AMD's GPUs under Linux, so none applies; of other devices nothing is known here."
     yield f"Backends that are installed: {', '.join(map(clean, ready)) or 'none'}"
     yield "    forge backends   tries each of them"
     if not found.facts.others:

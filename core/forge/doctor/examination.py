@@ -10,7 +10,7 @@ from pathlib import Path
 
 from forge.doctor import kernel_log
 from forge.doctor.facts import MEANINGS, Facts, Gpu, Unknown, Value
-from forge.doctor.gpus import find_gpus, nodes
+from forge.doctor.gpus import count_gpus, count_kinds, find_gpus
 from forge.doctor.hangs import HangRecord, hang_values, read_hangs
 from forge.doctor.judge import Effect, Finding, effects, judge
 from forge.doctor.kernel_log import KernelLog
@@ -109,9 +109,7 @@ def _facts(
 ) -> Facts:
     found, others = find_gpus(files, environ)
     values = machine_values(files, environ, model_bytes)
-    values["amd_gpus"] = len(found)
-    isas = {node.properties.get("gfx_target_version") for node in nodes(files)}
-    values["different_isas"] = len(isas)
+    values |= {"amd_gpus": count_gpus(files, len(found)), "different_isas": count_kinds(files)}
     alone = len(found) == 1
     gpus = tuple(
         Gpu(

@@ -160,7 +160,7 @@ def _listen(stream: int, taken: Snapshot, deadline: float) -> str | None:
 
 
 def _step(line: bytes) -> list[object]:
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         found = json.loads(line)
         if isinstance(found, list) and found:
             return found

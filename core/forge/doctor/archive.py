@@ -23,7 +23,6 @@ from forge.doctor.rules import knowledge
 from forge.errors import OutputError, UsageError
 
 _LOG_LINES = 500
-_MARKS = ("amdgpu", "kfd", "[drm", "radeon", "pcieport", "iommu", "AER")
 _README = """\
 Written by forge doctor {version}.
 
@@ -94,17 +93,20 @@ def _contents(
         "rules": knowledge().compiled,
         "backends": {name: missing or "installed" for name, missing in backends},
     }
-    log = [line for line in found.log.lines if any(mark in line.text for mark in _MARKS)]
-    lines = [f"[{line.at:12.6f}] {redact.text(line.text)}" for line in log[-_LOG_LINES:]]
+    log = ((line.at, redact.kernel_line(line.text)) for line in found.log.lines)
+    lines = [f"[{at:12.6f}] {text}" for at, text in log if text][-_LOG_LINES:]
+    if not lines:
+        why = redact.text(found.log.why)
+        lines = [f"not readable: {why}" if why else "no line about graphics"]
     files = {
         "README.txt": _README.format(version=__version__),
-        "facts.json": _json(redact.values(whole["facts"])),
+        "facts.json": _json(_facts(whole["facts"], redact)),
         "findings.json": _json(
             {
                 "findings": [_finding(finding, redact) for finding in whole["findings"]],
                 "ruled_out": whole["ruled_out"],
                 "effects": whole["effects"],
-                "signatures": redact.values(whole["kernel_log"]),
+                "signatures": [_hit(hit, redact) for hit in whole["kernel_log"]["hits"]],
             }
         ),
         "kernel-log.txt": "\n".join(lines or [f"not readable: {redact.text(found.log.why)}"])
@@ -114,6 +116,19 @@ def _contents(
     for number, record in enumerate(found.hangs, 1):
         files[f"hangs/{number:02}.json"] = _json(_hang(record, redact))
     return files
+
+
+def _facts(facts: dict[str, Any], redact: Redactor) -> dict[str, Any]:
+    machine, shown = dict(facts["machine"]), dict(facts["shown"])
+    for name, value in machine.items():
+        if name.startswith("env.") and isinstance(value, str):
+            machine[name] = redact.setting(value)
+    shown.pop("variables", None)  # the same, on one line
+    return redact.values(facts | {"machine": machine, "shown": shown})  # type: ignore[no-any-return]
+
+
+def _hit(hit: dict[str, Any], redact: Redactor) -> dict[str, Any]:
+    return hit | {"line": redact.kernel_line(hit["line"]) or "(left out)"}
 
 
 def _finding(finding: dict[str, Any], redact: Redactor) -> dict[str, Any]:

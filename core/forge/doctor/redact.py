@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from forge.doctor.signatures import scan
+
 _IDENTITIES = (
     (re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.IGNORECASE), "<uuid>"),
     (re.compile(r"\bGPU-[0-9a-f]{8,32}\b", re.IGNORECASE), "GPU-<id>"),
@@ -29,13 +31,18 @@ _IDENTITIES = (
 )
 _PATH = re.compile(r"(?<![\w.])~?(?:/[\w.@+-]{1,255})+/?")
 _PUBLIC = ("/dev/", "/sys/", "/proc/", "/opt/rocm", "/usr/lib", "/usr/share/vulkan", "/lib/")
+_TELLING = re.compile(r"[\w.+-]{1,80}\.(?:py|so[.\d]{0,20}|hip|cpp|c|h)")
 _DRIVERS = re.compile(
-    r"(?i)^\W{0,3}(?:\[\s{0,8}\d|\d{1,4}[.:]|:\d:|amdgpu|kfd|drm|hsa|hip|rocr|rocm|rocblas|hipblas|miopen|"
-    r"radv|mesa|vulkan|vk|llvm|error:|warning:|failed|could not|unable|assertion|terminate|"
-    r"memory access fault|memory critical|hw exception|traceback|fatal|segmentation|abort|"
-    r'thread 0x|current thread|file ")'
+    r"\W{0,3}(?::\d:hip|amdgpu|kfd|drm|hsa_|HSA_|hip[A-Z]|HIP error|rocr|rocBLAS|hipBLAS|MIOpen|"
+    r"radv|MESA|vk::|VK_|LLVM ERROR|terminate called|Memory access fault|Memory critical|"
+    r'HW Exception|Segmentation fault|Aborted|Traceback|Thread 0x|Current thread|File ")'
 )
+_KERNEL = re.compile(
+    r"(?:amdgpu|kfd|amdkfd|\[drm|radeon|pcieport|AMD-Vi|amd_iommu|iommu|snd_hda)\b"
+)
+_ERROR = re.compile(r"[\w.]{1,80}(?:Error|Exception|Hung|Lost)\b")
 _QUOTED = re.compile(r"""(["'`«“])(?:(?!\1).){12,}""")
+_PLAIN = re.compile(r"[\w.,:;=+/~-]{0,100}")
 
 
 class Redactor:
@@ -54,23 +61,34 @@ class Redactor:
         ]
 
     def text(self, text: str) -> str:
-        """Without identities; paths outside of the drivers' own folders keep their last part."""
+        """Without identities; of paths outside of the drivers' own folders next to nothing."""
         for home in self._homes:
-            text = text.replace(home, "~")
+            text = re.sub(rf"{re.escape(home)}(?![\w.-])", "~", text)
         text = _PATH.sub(_short, text)
         for pattern, instead in (*self._words, *_IDENTITIES):
             if pattern:
                 text = pattern.sub(instead, text)
         return text
 
+    def kernel_line(self, line: str) -> str:
+        """A line of the kernel's log; "" where it is not the graphics drivers' own."""
+        return self.text(line) if _KERNEL.match(line) else ""
+
     def lines(self, lines: Iterable[str]) -> list[str]:
         """Of what a worker printed, what looks like a driver's line; the rest might be a prompt."""
         return [self._line(line) for line in lines]
 
     def _line(self, line: str) -> str:
-        if not _DRIVERS.search(line[:200].strip()):
-            return f"(a line of {len(line)} characters, left out)"
-        return self.text(_QUOTED.sub(r"\1…", line) if 'File "' not in line else line)
+        if 'File "' in line[:80]:
+            return self.text(line)
+        if _DRIVERS.match(line) or scan([line], "stderr"):
+            return self.text(_QUOTED.sub(r"\1…\1", line))
+        error = _ERROR.match(line)
+        return error[0] if error else f"(a line of {len(line)} characters, left out)"
+
+    def setting(self, value: str) -> str:
+        """An environment variable's value, unless a person wrote more than a value there."""
+        return self.text(value) if _PLAIN.fullmatch(value) else "<left out>"
 
     def values(self, value: Any) -> Any:
         """Every text in a JSON value."""
@@ -82,10 +100,14 @@ class Redactor:
 
 
 def _short(path: re.Match[str]) -> str:
+    """A path of the drivers as it is; of others the name at most, if it is a program's."""
     whole = path[0]
     if whole.startswith(_PUBLIC) or whole.count("/") < 2:
         return whole
-    return f"…/{whole.rstrip('/').rpartition('/')[2]}"
+    name = whole.rpartition("/")[2]
+    if _TELLING.fullmatch(name):
+        return f"…/{name}"
+    return f"<path>.{name.rpartition('.')[2][:8]}" if "." in name else "<path>"
 
 
 def _words(names: Iterable[str]) -> re.Pattern[str] | None:

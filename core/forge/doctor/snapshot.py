@@ -76,7 +76,12 @@ class Snapshot:
 
     def absent(self, path: str) -> bool:
         """Whether there is certainly no such file."""
-        return self.errors.get(path) in ("ENOENT", "ENOTDIR", "ENODEV")
+        if path in self.errors:
+            return self.errors[path] in ("ENOENT", "ENOTDIR", "ENODEV")
+        folder, _, name = path.rpartition("/")
+        if folder in self.folders:
+            return name not in self.folders[folder]
+        return bool(folder) and self.absent(folder)
 
     def hangs(self, path: str) -> bool:
         """Whether it, or the folder it is in, is one that does not answer."""

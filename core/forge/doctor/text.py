@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from textwrap import wrap
 
 from forge.doctor.examination import Examination
-from forge.doctor.facts import Facts, Gpu, bytes_in_words
+from forge.doctor.facts import Facts, Gpu, Unknown, bytes_in_words
 from forge.doctor.hangs import HangRecord
 from forge.doctor.judge import Finding
 from forge.doctor.rules import Knowledge
@@ -86,8 +86,9 @@ def _gpu(gpu: Gpu) -> str:
 def _no_amd(
     found: Examination, known: Knowledge, backends: Sequence[tuple[str, str]]
 ) -> Iterator[str]:
-    if not found.complete:
-        yield "No AMD GPU was seen, but not everything could be looked at."
+    count = found.facts.value("amd_gpus")
+    if isinstance(count, Unknown):
+        yield f"Whether there is an AMD GPU could not be found out: {clean(count.why)}"
         return
     seen = "GPUs of other makers only" if found.facts.others else "no GPU at all"
     ready = [name for name, missing in backends if not missing]

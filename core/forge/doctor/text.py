@@ -62,7 +62,7 @@ def _machine(found: Examination, backends: Sequence[tuple[str, str]]) -> Iterato
         maker = _MAKERS.get(other.partition(":")[0], "of another maker")
         yield f"GPU          {clean(other)} ({maker}): no rule is about it"
     for name, text in shown.items():
-        lines = wrap(clean(text), _WIDTH - 20, break_on_hyphens=False)
+        lines = wrap(clean(text), _WIDTH - 20, break_on_hyphens=False) or [""]
         yield f"{name:12} {lines[0]}" if len(name) < 13 else f"{name}: {lines[0]}"
         yield from (f"{'':12} {line}" for line in lines[1:])
     for name, missing in backends:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,8 +15,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from forge.doctor import Examination, Unknown, examine
+from forge.doctor import Examination, Unknown, examine, knowledge
+from forge.doctor.archive import write_report
+from forge.doctor.as_json import as_json
+from forge.doctor.explain import explain
 from forge.doctor.snapshot import COMMAND, take
+from forge.doctor.text import clean, report
 
 from .cases import SOUND, STRIX_HALO, on
 from .trees import ADDRESS, build, look, write
@@ -250,6 +255,11 @@ def test_whatever_is_in_the_files_there_is_an_answer(tmp_path, garbage, data) ->
     assert isinstance(found, Examination)
     assert found.complete
     assert len(found.ruled_out) + len({f.rule.id for f in found.findings}) == 47
+    said = [*report(found, knowledge(), [], verbose=True)]
+    said += explain("no-blind-retry", knowledge(), found)
+    assert all(line.isprintable() for line in map(clean, said))
+    assert json.loads(json.dumps(as_json(found)))["schema"] == 1
+    write_report(root / "r.tar.gz", found, [], environ, root)
 
 
 def test_the_machine_that_runs_the_tests_has_an_answer(tmp_path: Path) -> None:

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from forge.ahead import Ahead
 from forge.budgets import SECONDS
-from forge.errors import BackendWrong, ModelError, NoBackend, UsageError
+from forge.errors import BackendUnavailable, BackendWrong, ModelError, NoBackend, UsageError
 from forge.events import Done, Event, Fallback, Ready
 from forge.gguf import GGUFFile, open_gguf
-from forge.health import Check, Health, Watch, not_installed
+from forge.health import Check, Health, Status, Watch, not_installed
 from forge.order import order
-from forge.past import Past
+from forge.past import Past, described
+from forge.place import Place
 from forge.reply import Reply
 from forge.sampling import SamplingParams, StopMatcher
 from forge.spec import BackendSpec
@@ -75,11 +76,11 @@ class Engine:
                 seconds=seconds,
                 remember=remember,
             )
-            past = Past(options, Ledger.open() if remember else None)
-            opened.callback(past.close)
-            self._order, self._absent = order(backend, fallback_to, past)
+            self._past = Past(options, Ledger.open() if remember else None)
+            opened.callback(self._past.close)
+            self._order, self._absent = order(backend, fallback_to, self._past)
             self._supervisor = Supervisor(
-                self._order, options, strict=strict, past=past, standby=standby
+                self._order, options, strict=strict, past=self._past, standby=standby
             )
             opened.pop_all()
 
@@ -173,17 +174,27 @@ class Engine:
 
         `forge.list_backends` opens each one to see.
         """
-        found = [self._health(place.spec) for place in self._order]
+        found = [self._health(place) for place in self._order]
         return found + [not_installed(name, advice) for name, advice in self._absent.items()]
 
-    def _health(self, spec: BackendSpec) -> Health:
-        ready = self._supervisor.ready
-        if ready and ready.backend == spec.name:
-            runner = self._supervisor.runner
-            return Health(spec.name, ready.device, "ready", runner.checks if runner else ())
-        if error := self._supervisor.failures.get(spec.name):
-            return Health(spec.name, "", "failed", (Check("answers", False, str(error)),))
-        return Health(spec.name, "", "untried")
+    def _health(self, place: Place) -> Health:
+        name, ready, runner = place.spec.name, self._supervisor.ready, self._supervisor.runner
+        if runner and ready and ready.backend == name:
+            checks, devices = runner.checks, runner.devices
+            return Health(name, ready.device, "ready", checks, devices, place.reason)
+        if error := self._supervisor.failures.get(name):
+            check = Check("answers", False, str(error))
+            status: Status = "failed"
+            if isinstance(error, BackendUnavailable):
+                status = "quarantined" if self._past.quarantine(place.spec) else "unavailable"
+            return Health(name, "", status, (check,), place=place.reason)
+        if found := self._past.quarantine(place.spec):
+            check = Check("not used", False, described(found))
+            return Health(name, "", "quarantined", (check,), place=place.reason)
+        if place.objection:
+            check = Check("not used", False, place.objection)
+            return Health(name, "", "unavailable", (check,), place=place.reason)
+        return Health(name, "", "untried", place=place.reason)
 
     def watch(self) -> Watch | None:
         """What the watchdog sees now, from any thread; None while the worker has nothing to do."""

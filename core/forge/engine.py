@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from forge.ahead import Ahead
 from forge.budgets import SECONDS
-from forge.errors import BackendUnavailable, BackendWrong, ModelError, NoBackend, UsageError
+from forge.errors import BackendWrong, ModelError, NoBackend, UsageError
 from forge.events import Done, Event, Fallback, Ready
 from forge.gguf import GGUFFile, open_gguf
-from forge.health import Check, Health, Status, Watch, not_installed
+from forge.health import Health, Watch, not_installed
 from forge.order import order
-from forge.past import Past, described
-from forge.place import Place
+from forge.outlook import outlook
+from forge.past import Past
 from forge.reply import Reply
 from forge.sampling import SamplingParams, StopMatcher
 from forge.spec import BackendSpec
@@ -174,27 +174,8 @@ class Engine:
 
         `forge.list_backends` opens each one to see.
         """
-        found = [self._health(place) for place in self._order]
+        found = [outlook(place, self._supervisor, self._past) for place in self._order]
         return found + [not_installed(name, advice) for name, advice in self._absent.items()]
-
-    def _health(self, place: Place) -> Health:
-        name, ready, runner = place.spec.name, self._supervisor.ready, self._supervisor.runner
-        if runner and ready and ready.backend == name:
-            checks, devices = runner.checks, runner.devices
-            return Health(name, ready.device, "ready", checks, devices, place.reason)
-        if error := self._supervisor.failures.get(name):
-            check = Check("answers", False, str(error))
-            status: Status = "failed"
-            if isinstance(error, BackendUnavailable):
-                status = "quarantined" if self._past.quarantine(place.spec) else "unavailable"
-            return Health(name, "", status, (check,), place=place.reason)
-        if found := self._past.quarantine(place.spec):
-            check = Check("not used", False, described(found))
-            return Health(name, "", "quarantined", (check,), place=place.reason)
-        if place.objection:
-            check = Check("not used", False, place.objection)
-            return Health(name, "", "unavailable", (check,), place=place.reason)
-        return Health(name, "", "untried", place=place.reason)
 
     def watch(self) -> Watch | None:
         """What the watchdog sees now, from any thread; None while the worker has nothing to do."""

@@ -190,6 +190,13 @@ def test_redaction_keeps_what_is_about_hardware() -> None:
         assert redact.text(line) == line
 
 
+def test_a_host_without_a_readable_name_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "etc/hostname").mkdir(parents=True)
+    (tmp_path / "proc/sys/kernel").mkdir(parents=True)
+    os.mkfifo(tmp_path / "proc/sys/kernel/hostname")
+    assert Redactor({"HOSTNAME": HOST}, tmp_path).text(f"on {HOST}") == "on <host>"
+
+
 def test_names_are_taken_out_as_words_only() -> None:
     redact = Redactor({"HOME": "/home/al", "USER": "al", "HOSTNAME": "box.example.org"})
     assert redact.text("al installs all, al-x: AL") == "<user> installs all, <user>-x: <user>"

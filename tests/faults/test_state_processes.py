@@ -2,59 +2,21 @@
 
 from __future__ import annotations
 
-import os
+import fcntl
 import random
 import signal
-import sqlite3
-import subprocess
-import sys
 import time
 
 import pytest
 
-from forge.state import BINS, Key, Ledger, Machine
+from forge.state import BINS, Ledger, Machine
 
-KEY = Key("hip", "0000:03:00.0", {"kernel": "6.17.9"})
-
-
-def start(program: str, folder, *arguments: str, **options) -> subprocess.Popen[str]:
-    """A process whose program has `folder`, `KEY`, `Ledger` and the words that follow."""
-    head = (
-        "import sys\nfrom pathlib import Path\nfrom forge.state import *\n"
-        f"KEY = Key('hip', '0000:03:00.0', {{'kernel': '6.17.9'}})\n"
-        f"folder = Path({str(folder)!r})\n"
-    )
-    return subprocess.Popen(
-        [sys.executable, "-P", "-W", "error", "-c", head + program, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        **options,
-    )
-
-
-def finish(child: subprocess.Popen[str], stdin: str | None = None) -> str:
-    out, _ = child.communicate(stdin, timeout=50)
-    return out
-
-
-def killed(child: subprocess.Popen[str]) -> None:
-    child.kill()
-    child.communicate()
-
-
-def whole(folder) -> None:
-    """SQLite itself finds nothing wrong."""
-    connection = sqlite3.connect(folder / "state.db")
-    try:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    finally:
-        connection.close()
-
+from .state import KEY, finish, killed, start, whole
 
 ADDS = """
 number, times = sys.argv[1], int(sys.argv[2])
-sys.stdin.readline()  # all begin at once, the folder does not exist yet
+sys.stdin.readline()
+print(flush=True)
 with Ledger.open(folder) as ledger:
     for n in range(times):
         ledger.add_paces('dev', 'hip', {('decode', 0): [1.0] * BINS}, 1.0)
@@ -66,10 +28,15 @@ with Ledger.open(folder) as ledger:
 
 def test_what_many_processes_write_at_once_adds_up_and_nothing_is_lost(tmp_path):
     folder = tmp_path / "state"
+    folder.mkdir()
     children = [start(ADDS, folder, str(number), "15") for number in range(6)]
-    for child in children:
-        child.stdin.write("\n")
-        child.stdin.flush()
+    with (folder / "state.db.lock").open("w") as lock:  # until all of them miss the database
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        for child in children:
+            child.stdin.write("\n")
+            child.stdin.flush()
+            child.stdout.readline()
+        time.sleep(0.2)
     assert [finish(child) for child in children] == [""] * 6
     with Ledger.open(folder) as ledger:
         assert ledger.paces("dev", "hip") == {("decode", 0): [90.0] * BINS}
@@ -152,6 +119,7 @@ sys.stdin.readline()
 marker.clear()
 """
 
+
 RECOVERS = """
 boot = sys.argv[1] if sys.argv[1:] else ''
 machine = Machine(Path(boot)) if boot else Machine()
@@ -220,65 +188,3 @@ def test_of_processes_that_recover_at_one_time_each_marker_has_one(tmp_path, fat
     assert found == f"decode {fate}\n" * 3
     with Ledger.open(folder) as ledger:
         assert len(ledger.quarantines({})) == (fate == "crashed")
-
-
-def test_a_lock_that_is_kept_for_ever_costs_one_wait_and_no_more(tmp_path):
-    folder = tmp_path / "state"
-    with Ledger.open(folder) as ledger:
-        ledger.quarantine(KEY, "hung")
-        child = start(
-            "import sqlite3\nc = sqlite3.connect(folder / 'state.db', isolation_level=None)\n"
-            "c.execute('BEGIN IMMEDIATE')\nprint('locked', flush=True)\nsys.stdin.readline()\n",
-            folder,
-        )
-        child.stdout.readline()
-        marker = ledger.mark(KEY, "load")
-        assert "locked" in ledger.notes[0]
-        begun = time.monotonic()
-        for _ in range(100):
-            ledger.probed(KEY, True)
-        marker.clear()
-        assert time.monotonic() - begun < 50  # a hundred waits would be a hundred seconds
-        assert ledger.quarantined(KEY).reason == "hung"  # readers wait for nobody
-        killed(child)
-
-
-@pytest.mark.parametrize("name", ["state.db", "state.db.lock"])
-def test_a_file_that_is_locked_for_ever_is_done_without(tmp_path, name):
-    folder = tmp_path / "state"
-    with Ledger.open(folder) as ledger:
-        ledger.quarantine(KEY, "hung")
-    locks = {
-        "state.db": "c = sqlite3.connect(folder / 'state.db', isolation_level=None)\n"
-        "c.execute('PRAGMA locking_mode=EXCLUSIVE'); c.execute('BEGIN EXCLUSIVE')\n",
-        "state.db.lock": "f = open(folder / 'state.db.lock'); fcntl.flock(f, fcntl.LOCK_EX)\n",
-    }
-    rest = "print('locked', flush=True)\nsys.stdin.readline()\n"
-    child = start("import fcntl, sqlite3\n" + locks[name] + rest, folder)
-    child.stdout.readline()
-    with Ledger.open(folder) as ledger:
-        assert ledger.quarantined(KEY) is None
-        ledger.quarantine(KEY, "hung here")
-        assert ledger.quarantined(KEY).reason == "hung here"  # until this process ends
-        assert not ledger.kept
-        assert "locked" in ledger.notes[0]
-    killed(child)
-    with Ledger.open(folder) as ledger:
-        assert ledger.quarantined(KEY).reason == "hung"
-
-
-def test_a_child_that_was_forked_has_a_connection_of_its_own(tmp_path):
-    child = start(
-        "import os\nledger = Ledger.open(folder)\nledger.quarantine(KEY, 'hung')\n"
-        "pid = os.fork()\n"
-        "ledger.add_paces('dev', 'hip', {('decode', 0): [1.0] * BINS}, 1.0)\n"
-        "if pid:\n"
-        "    os.waitpid(pid, 0)\n"
-        "    ledger.add_paces('dev', 'hip', {('decode', 0): [1.0] * BINS}, 1.0)\n"
-        "    print(ledger.paces('dev', 'hip')['decode', 0][0], *ledger.notes)\n"
-        "ledger.close()\n",
-        tmp_path / "state",
-    )
-    assert finish(child) == "3.0\n"
-    assert os.path.exists(tmp_path / "state/state.db")
-    whole(tmp_path / "state")

@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from forge.state import file, schema
-from forge.state.trouble import Damaged, FromTheFuture, Unusable, is_busy, is_damage, is_read_only
+from forge.state.trouble import (
+    Damaged,
+    FromTheFuture,
+    Unusable,
+    is_busy,
+    is_damage,
+    is_out_of_space,
+    is_read_only,
+)
+from forge.state.turns import begin_write
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -33,6 +42,7 @@ class Database:
         self._folder: Path | None = None
         self._connection: Connection | None = None
         self._inherited: Connection | None = None
+        self._inside: Connection | None = None
         self._identity: tuple[int, int] | None = None
         self._pid = os.getpid()
         self._lock = threading.RLock()  # a front end may close from another thread
@@ -46,36 +56,61 @@ class Database:
 
     def read(self, work: Callable[[Connection], _T], default: _T) -> _T:
         """What `work` finds in one transaction, or the default."""
-        return self._run("BEGIN", work, default)
+        return self._run(_begin_read, work, default)
 
-    def write(self, work: Callable[[Connection], _T], default: _T, *, durable: bool = False) -> _T:
-        """As `read`, for work that writes. Durable: on the disk before this returns."""
-        if time.monotonic() < self._left_alone_until:
+    def write(
+        self,
+        work: Callable[[Connection], _T],
+        default: _T,
+        *,
+        durable: bool = False,
+        insist: bool = False,
+    ) -> _T:
+        """As `read`, for work that writes. Durable: on the disk before this returns.
+
+        Insist: also while a lock that another process kept is left alone.
+        """
+        if not insist and time.monotonic() < self._left_alone_until:
             return default
-        return self._run("BEGIN IMMEDIATE", work, default, "FULL" if durable else "NORMAL")
+        return self._run(begin_write, work, default, "FULL" if durable else "NORMAL")
 
     def _run(
-        self, begin: str, work: Callable[[Connection], _T], default: _T, sync: str = "NORMAL"
+        self,
+        begin: Callable[[Connection], object],
+        work: Callable[[Connection], _T],
+        default: _T,
+        sync: str = "NORMAL",
     ) -> _T:
         import sqlite3
 
         with self._lock:
             for _ in range(_TRIES):
                 try:
-                    connection = self._current()
-                    connection.execute(f"PRAGMA synchronous={sync}")
-                    connection.execute(begin)
-                    try:
-                        found = work(connection)
-                        connection.execute("COMMIT")
-                        return found
-                    except BaseException:
-                        _roll_back(connection)
-                        raise
+                    return self._transaction(begin, work, sync)
                 except (sqlite3.Error, Damaged, UnicodeDecodeError) as error:
                     if not self._damaged(error):
                         return default
         return default
+
+    def _transaction(
+        self, begin: Callable[[Connection], object], work: Callable[[Connection], _T], sync: str
+    ) -> _T:
+        if self._inside is not None:  # from a signal handler: this thread has the lock already
+            return work(self._inside)
+        connection = self._current()
+        try:
+            _roll_back(connection)  # what an interrupt may have left
+            self._inside = connection
+            connection.execute(f"PRAGMA synchronous={sync}")
+            begin(connection)
+            found = work(connection)
+            connection.execute("COMMIT")
+            return found
+        finally:
+            try:
+                _roll_back(connection)
+            finally:
+                self._inside = None
 
     def _current(self) -> Connection:
         """The connection, opened where there is none, or where its file is no longer there."""
@@ -115,7 +150,7 @@ class Database:
         except FromTheFuture:
             why = "a newer forge wrote it: upgrade forge, or remove the file"
         except (OSError, Unusable, sqlite3.Error) as error:
-            why = getattr(error, "strerror", None) or str(error)
+            why = self._words(error)
         return self._in_memory(why)
 
     def _in_memory(self, why: str) -> Connection:
@@ -134,8 +169,13 @@ class Database:
             return self._move_aside(error, damaged)
         if is_busy(error):
             self._left_alone_until = time.monotonic() + _LEFT_ALONE_SECONDS
-        self.note(f"{where}: something was not remembered: {error}")
+        self.note(f"{where}: something was not remembered: {self._words(error)}")
         return False
+
+    def _words(self, error: Exception) -> str:
+        if self._folder is not None and is_out_of_space(error, self._folder):
+            return "no space left on the device"
+        return getattr(error, "strerror", None) or str(error)
 
     def _move_aside(self, error: Exception, damaged: tuple[int, int] | None) -> bool:
         if self._folder is None or damaged is None:
@@ -168,6 +208,10 @@ class Database:
 def _may(path: Path) -> bool:
     """Whether the file may be written; SQLite also calls one read-only whose header is odd."""
     return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK | os.X_OK)
+
+
+def _begin_read(connection: Connection) -> None:
+    connection.execute("BEGIN")
 
 
 def _roll_back(connection: Connection) -> None:

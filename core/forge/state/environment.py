@@ -72,8 +72,8 @@ def _rocm(root: Path, variables: Mapping[str, str], packages: Sequence[str]) -> 
         for library in _hip_libraries(root):
             yield library
             break
-    for folder in packages:
-        for name in names(Path(folder or ".")):
+    for folder in filter(None, packages):
+        for name in names(Path(folder)):
             distribution, _, version = name.removesuffix(".dist-info").partition("-")
             if name.endswith(".dist-info") and distribution in ("rocm", "rocm_sdk_core"):
                 yield f"{distribution} {version}"

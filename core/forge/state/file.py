@@ -105,13 +105,18 @@ def _new(folder: Path) -> Path:
     path = folder / f"{NAME}.new"
     _remove(path)
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
-    connection = connect(f"{path.as_uri()}?mode=rw")
     try:
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA journal_mode=WAL")
-        schema.create(connection)
-    finally:
-        connection.close()  # which writes the log into the file, and that to the disk
+        connection = connect(f"{path.as_uri()}?mode=rw")
+        try:
+            connection.execute("PRAGMA synchronous=FULL")
+            schema.create(connection)
+            # Last: from a log, the rows would reach the file in close(), which tells of no failure.
+            connection.execute("PRAGMA journal_mode=WAL")
+        finally:
+            connection.close()
+    except BaseException:
+        _remove(path)
+        raise
     return path
 
 

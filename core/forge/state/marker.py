@@ -66,34 +66,39 @@ class Marker:
     def __init__(self, database: Database, mark: Mark) -> None:
         self._database = database
         self._mark = mark
+        self._there = database.write(lambda db: _set(db, mark), False, durable=True)
+        self._cleared = False
 
     def phase(self, phase: str, *, durable: bool = False) -> None:
         """The worker is at another phase now; durable waits for the disk."""
-        if phase == self._mark.phase:
+        if phase == self._mark.phase or self._cleared:
             return
-        self._mark = replace(self._mark, phase=phase)
-        self._database.write(lambda db: _set(db, self._mark), None, durable=durable)
+        self._mark = new = replace(self._mark, phase=phase)
+        self._there |= self._database.write(lambda db: _set(db, new), False, durable=durable)
 
     def clear(self) -> None:
         """No GPU work is outstanding; on disk before this returns, as a later crash is no sign."""
-        self._database.write(lambda db: _remove(db, self._mark), None, durable=True)
+        self._cleared = True
+        if self._there:  # left behind, it would accuse the device of the next power cut
+            old = self._mark
+            self._database.write(lambda db: _remove(db, old), None, durable=True, insist=True)
 
 
 def mark(database: Database, key: Key, phase: str, machine: Machine) -> Marker:
     """Set a marker; it is on disk when this returns, wherever that is possible."""
     token = os.urandom(8).hex()
     new = Mark(token, key, phase, machine.now(), machine.name, machine.boot, machine.process)
-    database.write(lambda db: _set(db, new), None, durable=True)
     return Marker(database, new)
 
 
-def _set(connection: Connection, mark: Mark) -> None:
+def _set(connection: Connection, mark: Mark) -> bool:
     rows = Rows(connection, "markers", Mark)
     for number, other in rows.all().items():
         if other.token == mark.token:
             rows.replace(number, mark)
-            return
+            return True
     rows.add(mark)
+    return True
 
 
 def _remove(connection: Connection, mark: Mark) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+from pathlib import Path
+
 # Result codes that a sound file never gives to our statements: ERROR (a table is missing), CORRUPT,
 # TOOBIG, CONSTRAINT, MISMATCH, FORMAT, RANGE, NOTADB. Source: sqlite.org/rescode.html.
 _DAMAGE = frozenset({1, 11, 18, 19, 20, 24, 25, 26})
@@ -9,6 +13,8 @@ _DAMAGE = frozenset({1, 11, 18, 19, 20, 24, 25, 26})
 _SHORT_READ = 522
 _BUSY = frozenset({5, 6})
 _READ_ONLY = 8
+_UNWRITTEN = frozenset({10, 13})
+_LITTLE_SPACE = 1 << 18
 
 
 class Damaged(Exception):
@@ -37,6 +43,17 @@ def is_damage(error: Exception) -> bool:
         return True
     code = getattr(error, "sqlite_errorcode", None)
     return code is not None and (code == _SHORT_READ or code & 0xFF in _DAMAGE)
+
+
+def is_out_of_space(error: Exception, folder: Path) -> bool:
+    """Whether a write failed as the disk is full; of the -shm file's growth, SQLite says IOERR."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code not in _UNWRITTEN:
+        return False
+    with suppress(OSError):
+        space = os.statvfs(folder)
+        return space.f_bavail * space.f_frsize < _LITTLE_SPACE
+    return False
 
 
 def is_busy(error: Exception) -> bool:

@@ -22,6 +22,7 @@ def test_a_marker_is_there_until_it_is_cleared(ledger, key, tmp_path):
     marker.clear()
     assert rows(tmp_path) == 1
     marker.clear()
+    marker.phase("decode")
     assert rows(tmp_path) == 1
     other.clear()
     assert rows(tmp_path) == 0

@@ -1,5 +1,6 @@
 """What tests share: the command line as a process, tiny models, and the real default model."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -29,11 +30,18 @@ def only_our_plugins() -> Iterator[None]:
         os.environ["FORGE_PLUGINS"] = before
 
 
+@pytest.fixture(scope="session")
+def states(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Folders that are not there yet."""
+    base = tmp_path_factory.mktemp("states")
+    return (base / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def a_state_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def a_state_of_its_own(states: Iterator[Path]) -> Iterator[None]:
     """What one test teaches forge is nothing to the next, nor to the person whose machine it is."""
     with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("state")
+        folder = next(states)
         patch.setenv("FORGE_STATE", str(folder))
         patch.setenv("FORGE_CONFIG", str(folder / "no-config.toml"))
         yield

@@ -81,7 +81,7 @@ def best_device(
     with _plan(options) as plan, closing(Past(plan.options, Ledger.open())) as past:
         for place in order(backend, None, past)[0]:
             health = _look(place, plan.options, past, probe=past.unproven(place.spec))
-            if health.status == "ready":
+            if health.status == "ready" and not place.objection:
                 return BestDevice(health.backend, health.device, place.reason, tuple(worse))
             worse.append(health)
     reasons = "; ".join(f"{h.backend}: {h.checks[0].detail}" for h in worse if h.checks)
@@ -120,7 +120,8 @@ def _look(place: Place, options: WorkerOptions, past: Past, *, probe: bool) -> H
     """Open one backend, under the watchdog; what fails is remembered."""
     spec, started = place.spec, time.monotonic()
     found = past.quarantine(spec)
-    if objection := place.objection or (found and described(found)):
+    objection = described(found) if found else place.objection if place.risky else ""
+    if objection:
         status: Status = "quarantined" if found else "unavailable"
         check = Check("not used", False, objection)
         return Health(spec.name, "", status, (check,), place=place.reason)
@@ -154,4 +155,5 @@ def _look(place: Place, options: WorkerOptions, past: Past, *, probe: bool) -> H
         if runner:
             runner.close()
         past.unmark()
-    return Health(spec.name, device.name, "ready", (*checks, *answers), devices, place.reason)
+    why = "; ".join(filter(None, (place.reason, place.objection)))
+    return Health(spec.name, device.name, "ready", (*checks, *answers), devices, why)

@@ -51,6 +51,11 @@ def add(subparsers: Any) -> None:
         "--stop", action="append", default=[], metavar="TEXT", help="end the reply before TEXT"
     )
     verb.add_argument("--strict", action="store_true", help="fail rather than change the backend")
+    verb.add_argument(
+        "--standby",
+        action="store_true",
+        help="hold a second worker ready on the CPU: twice the memory",
+    )
     verb.add_argument("--json", action="store_true", help="one object on one line, when it is done")
     add_backend(verb)
     add_sampling(verb)
@@ -75,7 +80,9 @@ def _run(args: argparse.Namespace, ahead: Ahead) -> int:
 
     screen = Screen(json=args.json)
     choices = engine_choices(args)
-    engine = Engine(find_model(args.model), **choices, strict=args.strict, ahead=ahead)
+    engine = Engine(
+        find_model(args.model), **choices, strict=args.strict, ahead=ahead, standby=args.standby
+    )
     with engine, interrupts(engine):
         if not load(engine, screen, chat=not chat and tokens is None and not args.raw):
             return 130

@@ -16,8 +16,9 @@ from forge.budgets import SECONDS
 from forge.errors import BackendWrong, ModelError, NoBackend, UsageError
 from forge.events import Done, Event, Fallback, Ready
 from forge.gguf import GGUFFile, open_gguf
-from forge.health import Check, Health, Watch, not_installed
+from forge.health import Health, Watch, not_installed
 from forge.order import order
+from forge.outlook import outlook
 from forge.past import Past
 from forge.reply import Reply
 from forge.sampling import SamplingParams, StopMatcher
@@ -73,12 +74,13 @@ class Engine:
                 weights=sum(tensor.nbytes for tensor in self.file.tensors.values()),
                 ahead=ahead or Ahead(),
                 seconds=seconds,
+                remember=remember,
             )
-            past = Past(options, Ledger.open() if remember else None)
-            opened.callback(past.close)
-            self._order, self._absent = order(backend, fallback_to, past)
+            self._past = Past(options, Ledger.open() if remember else None)
+            opened.callback(self._past.close)
+            self._order, self._absent = order(backend, fallback_to, self._past)
             self._supervisor = Supervisor(
-                self._order, options, strict=strict, past=past, standby=standby
+                self._order, options, strict=strict, past=self._past, standby=standby
             )
             opened.pop_all()
 
@@ -172,17 +174,8 @@ class Engine:
 
         `forge.list_backends` opens each one to see.
         """
-        found = [self._health(place.spec) for place in self._order]
+        found = [outlook(place, self._supervisor, self._past) for place in self._order]
         return found + [not_installed(name, advice) for name, advice in self._absent.items()]
-
-    def _health(self, spec: BackendSpec) -> Health:
-        ready = self._supervisor.ready
-        if ready and ready.backend == spec.name:
-            runner = self._supervisor.runner
-            return Health(spec.name, ready.device, "ready", runner.checks if runner else ())
-        if error := self._supervisor.failures.get(spec.name):
-            return Health(spec.name, "", "failed", (Check("answers", False, str(error)),))
-        return Health(spec.name, "", "untried")
 
     def watch(self) -> Watch | None:
         """What the watchdog sees now, from any thread; None while the worker has nothing to do."""
@@ -235,7 +228,8 @@ class Engine:
             reuse=reuse,
         )
         reason = yield from reply.follow(events)
-        ready = self._supervisor.ready
+        answered = self._supervisor.answered
+        ready = answered.ready_info if answered else None
         yield Done(
             tokens=tuple(reply.tokens),
             prompt_tokens=len(tokens),
@@ -243,7 +237,7 @@ class Engine:
             backend=ready.backend if ready else "",
             device=ready.device if ready else "",
             fallbacks=tuple(reply.fallbacks),
-            timings=reply.timings(self._supervisor.runner),
+            timings=reply.timings(answered),
             text=reply.text,
         )
 

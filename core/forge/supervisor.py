@@ -76,6 +76,8 @@ class Supervisor:
         self._frugal: dict[str, int] = {}
         self.failures: dict[str, BackendError] = {}
         self.runner: Runner | None = None
+        self.answered: Runner | None = None
+        """Whose tokens came last."""
 
     @property
     def ready(self) -> Ready | None:
@@ -176,6 +178,7 @@ class Supervisor:
                 return "context"  # that of the next backend may be smaller
             try:
                 self._past.mark(runner.spec, "decode")
+                self.answered = runner
                 events = runner.generate(
                     [*tokens, *attempt.emitted],
                     params,

@@ -36,7 +36,7 @@ def list_backends(
     come out right as well, or of a small one of forge's own. `remember`: go by what happened here
     before, and keep what happens now.
     """
-    options = options or WorkerOptions(None)
+    options = replace(options or WorkerOptions(None), remember=remember)
     with _plan(options) if probe else _Plan(options) as plan:
         past = Past(plan.options, Ledger.open() if remember else None)
         yield from _look_at_all(specs, plan.options, past, probe=probe)
@@ -76,7 +76,7 @@ def best_device(
     """
     asked = "" if backend in (None, "auto") else str(backend)
     path = None if model is None else str(resolve(str(model)).absolute())
-    options = WorkerOptions(path, patience=patience, asked=asked)
+    options = WorkerOptions(path, patience=patience, asked=asked, remember=True)
     worse: list[Health] = []
     with _plan(options) as plan, closing(Past(plan.options, Ledger.open())) as past:
         for place in order(backend, None, past)[0]:

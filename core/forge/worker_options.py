@@ -14,6 +14,8 @@ from forge.paths import python_path
 from forge.process import WorkerProcess
 from forge.spec import BackendSpec
 
+JANITOR = "FORGE_JANITOR"
+"""Tells a worker to leave a process behind that outlives the host (`forge.worker.janitor`)."""
 MOST_TOKENS = 2**31 - 1
 """More than any context."""
 _MOST_THREADS = 2**16
@@ -29,6 +31,8 @@ class WorkerOptions:
     budget; `seconds` are their floors by phase, and `weights` the model's bytes. kv_type is the KV
     cache's. `command` is what speaks for a backend: given three descriptors, it answers as
     `forge.worker` does. `ahead` may own a worker that is there already. `process` starts it.
+    `remember`: what happens to a device is kept, so that somebody has to tidy up after a host that
+    was killed.
     """
 
     model: str | None
@@ -43,6 +47,7 @@ class WorkerOptions:
     command: tuple[str, ...] = (sys.executable, "-P", "-m", "forge.worker")
     ahead: Ahead = field(default_factory=Ahead, compare=False)
     process: type[WorkerProcess] = WorkerProcess
+    remember: bool = False
 
     def __post_init__(self) -> None:
         """Check what people type."""
@@ -68,4 +73,6 @@ class WorkerOptions:
         env = {**os.environ, **spec.env}
         env["PYTHONPATH"] = python_path(env.get("PYTHONPATH", ""))
         threads = self.threads or len(os.sched_getaffinity(0))
+        if self.remember and not spec.floor:
+            env[JANITOR] = "1"
         return env | {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "OPENBLAS", "MKL")}

@@ -210,6 +210,21 @@ class StateOfTheLast(NumpyBackend):
 
 
 @backend
+class OneReplay(CpuExecutable):
+    """All executables replay one recorded step, whose token stays where it was put."""
+
+    fed: ClassVar[list[int]] = [0]
+
+    def decode(
+        self, token: int, start: int, count: int, sampler: Sampler, slot: int = 0
+    ) -> Iterator[int]:
+        self.fed[0] = token
+        for position in range(start, start + count):
+            (self.fed[0],) = super().decode(self.fed[0], position, 1, sampler, slot)
+            yield self.fed[0]
+
+
+@backend
 class KeepForAll(CpuExecutable):
     """What one slot forgets all forget."""
 

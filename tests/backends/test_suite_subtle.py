@@ -30,6 +30,7 @@ PLANTED = {
     "FusesInPlace": (OPS, "rms_norm and 3x64", ["*test_numbers[[]rms_norm*"]),
     "WeightsByName": (SIDE, "executables", ["*do_not_disturb*"]),
     "StateOfTheLast": (SIDE, "executables", ["*do_not_disturb*"]),
+    "OneReplay": (SIDE, "turns", ["*in_turns*"]),
     "KeepForAll": (SIDE, "slot", ["*the_other_keeps*"]),
     "SlotOfTheFirst": (SIDE, "sequences", ["*as_if_it_were_alone*"]),
     "DecodesSlotZero": (SIDE, "slot", ["*the_other_keeps*"]),

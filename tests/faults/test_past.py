@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from forge import Engine
 from forge.budgets import Budgets
 from forge.errors import BackendUnavailable
 from forge.events import Loading, Prefill, Token
@@ -252,3 +253,20 @@ def test_a_standby_goes_on_without_loading(process, undisturbed) -> None:
     assert reply.tokens == undisturbed(GREEDY)
     assert [f.target for f in reply.fallbacks] == ["cpu"]
     assert supervisor.runner.pid == pid
+
+
+def test_an_engine_tells_which_of_its_backends_are_left_alone(tmp_path) -> None:
+    model = write_tiny(tmp_path / "tiny.gguf", tokenizer="bytes", context=256)
+    bad = faulty("gpu", of=CPU, fault="abort", phase="open")
+    statuses = []
+    for _ in range(2):
+        with Engine(model, backend=bad, fallback_to=[CPU]) as engine:
+            statuses.append([health.status for health in engine.health()])
+            list(engine.load())
+            statuses.append([health.status for health in engine.health()])
+    assert statuses == [
+        ["untried", "untried"],
+        ["failed", "ready"],
+        ["quarantined", "untried"],
+        ["quarantined", "ready"],
+    ]

@@ -42,7 +42,7 @@ def test_variables_of_a_backend_are_added_to_its_own(tmp_path):
 def test_what_is_wrong_is_named(text, words, tmp_path):
     path = tmp_path / "config.toml"
     path.write_text(text)
-    with pytest.raises(UsageError, match="config.toml") as caught:
+    with pytest.raises(UsageError, match=r"config\.toml") as caught:
         read_config(path)
     assert words in str(caught.value)
 

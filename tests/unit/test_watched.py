@@ -1,4 +1,4 @@
-"""Rows that no honest device computes are refused, and what was seen of the others is remembered."""
+"""Rows that no honest device computes are refused; a little of the others is remembered."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_row_that_is_only_unusual_is_drawn_from(row):
 
 def test_candidates_that_are_alike_are_refused_unless_they_are_few():
     params = SamplingParams(temperature=1, top_k=40, seed=1)
-    with pytest.raises(BackendWrong, match="2.0 as every one of its 40"):
+    with pytest.raises(BackendWrong, match=r"2\.0 as every one of its 40"):
         WatchedSampler(params).sample_from(np.arange(40), np.full(40, 2.0, np.float32), 1)
     tied = SamplingParams(temperature=1, top_k=2, seed=1)
     sampler = WatchedSampler(tied)

@@ -24,6 +24,7 @@ VERBS = (
     "graph",
     "plugins",
     "quarantine",
+    "doctor",
 )
 
 

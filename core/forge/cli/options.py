@@ -75,7 +75,7 @@ def worker_ahead(args: argparse.Namespace) -> Ahead:
 
     ahead = Ahead()
     with suppress(ForgeError):  # the engine says what is wrong
-        options = WorkerOptions(None, threads=args.threads)
+        options = WorkerOptions(None, threads=args.threads, remember=True)
         first, *_ = order(args.backend, None)[0]
         ahead.start(options.command, options.environment(first.spec))
     return ahead

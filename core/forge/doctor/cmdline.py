@@ -45,9 +45,10 @@ def ineffective(arguments: str, read: Mapping[str, str], known: set[str]) -> lis
 def same(given: str, read: str) -> bool:
     """Whether a parameter reads as it was given.
 
-    The driver cuts a list at its commas while it reads it, so a first part is enough.
+    The driver cuts a list at its commas while it reads it, so a first part is enough. A name
+    without a value switches it on.
     """
-    return _plain(given) == _plain(read) or (bool(read) and given.startswith(f"{read},"))
+    return _plain(given or "1") == _plain(read) or (bool(read) and given.startswith(f"{read},"))
 
 
 def _plain(text: str) -> str | int:
@@ -55,7 +56,7 @@ def _plain(text: str) -> str | int:
         return int(text)
     if re.fullmatch(r"0[xX][0-9a-fA-F]{1,16}", text, re.ASCII):
         return int(text, 16)
-    return {"y": 1, "n": 0, "": 1}.get(text.lower(), text)
+    return {"y": 1, "n": 0}.get(text.lower(), text)
 
 
 def _misspelt(module: str) -> bool:

@@ -70,6 +70,11 @@ class Condition:
         """What the fact is."""
         return MEANINGS[self.fact.partition(".")[0]]
 
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """The names of the facts that it is about."""
+        return (self.fact,)
+
     def judge(self, facts: Facts, gpu: Gpu | None) -> Truth:
         """Whether it holds, on that GPU where the fact is a GPU's."""
         left = facts.value(self.fact, gpu)
@@ -102,9 +107,9 @@ class AnyOf:
         return self.conditions[0].meaning
 
     @property
-    def fact(self) -> str:
-        """The first one's."""
-        return self.conditions[0].fact
+    def facts(self) -> tuple[str, ...]:
+        """The names of the facts that they are about."""
+        return tuple(condition.fact for condition in self.conditions)
 
     def judge(self, facts: Facts, gpu: Gpu | None) -> Truth:
         """Whether one of them holds."""
@@ -116,6 +121,9 @@ class AnyOf:
 
 
 Test: TypeAlias = Condition | AnyOf
+
+
+_ANY_RELEASE = Bound(">=", (0,))
 
 
 def either(truths: Iterable[Truth]) -> Truth:
@@ -182,8 +190,7 @@ def parse(fact: str, wanted: object) -> tuple[Test, ...]:
 def _of_stream(name: str, wanted: object) -> Condition:
     if name not in rocm.STREAMS:
         raise BadCondition(f"rocm has no stream {name!r}: {', '.join(rocm.STREAMS)}")
-    every = (Bound(">=", (0,)),)
-    bounds = every if wanted is True else _bounds("rocm", MEANINGS["rocm"], wanted)
+    bounds = (_ANY_RELEASE,) if wanted is True else _bounds("rocm", MEANINGS["rocm"], wanted)
     return Condition("rocm", (bounds,), name)
 
 
@@ -246,6 +253,8 @@ def _texts(fact: str, wanted: object) -> list[str]:
 
 
 def _in_words(bound: Bound, fact: str) -> str:
+    if bound == _ANY_RELEASE:
+        return "any"
     right = bound.right
     text = ".".join(map(str, right)) if isinstance(right, tuple) else str(right)
     if right is None:

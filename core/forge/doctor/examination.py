@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from forge.doctor import kernel_log
 from forge.doctor.facts import MEANINGS, Facts, Gpu, Unknown, Value
-from forge.doctor.gpus import find_gpus, nodes
+from forge.doctor.gpus import count_gpus, count_kinds, find_gpus
 from forge.doctor.hangs import HangRecord, hang_values, read_hangs
 from forge.doctor.judge import Effect, Finding, effects, judge
 from forge.doctor.kernel_log import KernelLog
@@ -56,6 +57,7 @@ def examine(
     model_bytes: int | None = None,
     seconds: float = 4.0,
     quick: bool = False,
+    python_path: Sequence[str] | None = None,
     command: Sequence[str] = COMMAND,
 ) -> Examination:
     """Gather the facts under `root` and judge every rule, within about `seconds`; never raises.
@@ -64,11 +66,19 @@ def examine(
     state: the folder with hangs/*.json; None looks at no records.
     model_bytes: the size of a model that is to fit.
     quick: leave out what takes long (journalctl) and what asks a device how busy it is.
+    python_path: where ROCm's Python packages may lie, by default where Python itself looks.
     command: the program that reads the files: `snapshot.COMMAND`, or one that wraps it.
     """
     started = time.monotonic()
     environ = os.environ if environ is None else environ
-    files = take(root, full=not quick, seconds=seconds, environ=environ, command=command)
+    files = take(
+        root,
+        full=not quick,
+        seconds=seconds,
+        environ=environ,
+        python_path=sys.path if python_path is None else python_path,
+        command=command,
+    )
     journal = None if quick else kernel_log.JOURNAL
     log = kernel_log.read(root, seconds=seconds / 2, journal=journal)
     hits = tuple(scan(log.lines))
@@ -109,9 +119,7 @@ def _facts(
 ) -> Facts:
     found, others = find_gpus(files, environ)
     values = machine_values(files, environ, model_bytes)
-    values["amd_gpus"] = len(found)
-    isas = {node.properties.get("gfx_target_version") for node in nodes(files)}
-    values["different_isas"] = len(isas)
+    values |= {"amd_gpus": count_gpus(files, len(found)), "different_isas": count_kinds(files)}
     alone = len(found) == 1
     gpus = tuple(
         Gpu(

@@ -56,8 +56,8 @@ MEANINGS: Mapping[str, Meaning] = {
     "secure_boot": Meaning("flag", "machine", "Secure Boot is on", "mokutil --sb-state"),
     "cmdline": Meaning("texts", "machine", "graphics parameters on the kernel's command line"),
     "cmdline_ineffective": Meaning("number", "machine", "parameters there without effect", _MODULE),
-    "param": Meaning("names", "machine", "a parameter of amdgpu reads", _MODULE),
-    "env": Meaning("names", "machine", "an environment variable is"),
+    "param": Meaning("names", "machine", "amdgpu's parameter", _MODULE),
+    "env": Meaning("names", "machine", "the environment variable"),
     "ttm_pages_limit": Meaning("number", "machine", "4 KiB pages that GPUs may use of the memory"),
     "ram_total": Meaning("number", "machine", "bytes of memory"),
     "rocm": Meaning(

@@ -23,7 +23,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 _BYTES = 64 << 10
-_ENTRIES = 1024
+_ENTRIES = 4096
 DISPLAY_CLASSES = ("0x03", "0x12")
 """PCI classes of GPUs: display controllers, and processing accelerators."""
 AMD = "0x1002"
@@ -47,6 +47,8 @@ MACHINE = (
     "etc/os-release",
 )
 MEMORY = ("mem_info_vram_total", "mem_info_vram_used", "mem_info_gtt_total", "mem_info_gtt_used")
+PYTHON_PATH = "FORGE_DOCTOR_PATH"
+"""The variable with the folders of Python packages: this program has no site-packages itself."""
 CONTAINERS = (".dockerenv", "run/.containerenv", "run/systemd/container")
 
 
@@ -123,6 +125,9 @@ def gather(read: Reader, full: bool) -> None:
         for name in read.names(folder):
             read.text(f"{folder}/{name}")
     read.access("dev/kfd")
+    for folder in os.environ.get(PYTHON_PATH, "").split(":"):
+        if folder.startswith("/"):
+            read.names(folder.strip("/"))
     for node in read.names(NODES):
         read.text(f"{NODES}/{node}/properties")
     for path in _gpus(read):

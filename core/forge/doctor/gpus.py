@@ -46,6 +46,32 @@ def nodes(files: Snapshot) -> list[Node]:
     return sorted(found, key=lambda node: node.index)
 
 
+def unread_node(files: Snapshot) -> str:
+    """Why a part of KFD's topology could not be read; "" where all of it was."""
+    if gather.NODES not in files.folders:
+        return files.why(gather.NODES)
+    paths = (f"{gather.NODES}/{name}/properties" for name in files.names(gather.NODES))
+    return next((files.why(path) for path in paths if path not in files.texts), "")
+
+
+def count_gpus(files: Snapshot, found: int) -> Value:
+    """How many AMD GPUs there are; Unknown where a device did not say what it is."""
+    for path in (gather.DEVICES, *files.hung):
+        asked = path.rpartition("/")[2] in ("class", "vendor") or path == gather.DEVICES
+        if path.startswith(gather.DEVICES) and asked and path in files.hung:
+            return Unknown(f"reading /{path} hangs")
+    if gather.DEVICES not in files.folders and not files.absent(gather.DEVICES):
+        return Unknown(f"the PCI bus: {files.why(gather.DEVICES)}")
+    return found
+
+
+def count_kinds(files: Snapshot) -> Value:
+    """How many kinds of GPU KFD knows."""
+    if (why := unread_node(files)) and not files.absent(gather.NODES):
+        return Unknown(f"KFD's topology: {why}")
+    return len({node.properties.get("gfx_target_version") for node in nodes(files)})
+
+
 def find_gpus(files: Snapshot, environ: Mapping[str, str]) -> tuple[list[Gpu], list[str]]:
     """AMD's GPUs, and the others as "vendor:device"."""
     compute = nodes(files)
@@ -94,8 +120,8 @@ def _of_folder(files: Snapshot, folder: str) -> dict[str, Value]:
 def _of_node(files: Snapshot, node: Node | None, address: str) -> dict[str, Value]:
     if node is None:
         why = f"KFD's topology has no GPU at {address}"
-        if gather.NODES not in files.folders:
-            why = f"KFD's topology cannot be read: {files.why(gather.NODES)}"
+        if unread := unread_node(files):
+            why = f"KFD's topology: {unread}"
         return dict.fromkeys(("isa", "cwsr_export", "apu"), Unknown(why))
     isa = node.properties.get("gfx_target_version")
     return {

@@ -14,6 +14,7 @@ from typing import Any
 from forge.doctor.facts import Gpu, Unknown, Value
 from forge.doctor.rules import knowledge
 from forge.doctor.signatures import scan
+from forge.errors import BackendHung
 
 _LARGEST = 1 << 20
 _MOST = 50
@@ -24,9 +25,10 @@ _COPY = re.compile(r"copy|memcpy|sdma|upload", re.IGNORECASE)
 class HangRecord:
     """One hang, as it was written down.
 
+    kind: the name of the error's class. detail: the piece of work that it stopped in.
     when: seconds since 1970. age_s: how old the last beat was; budget_s: how old it might be.
-    log: the worker's last lines. kernel: ids of the kernel's signatures. None and "" are what the
-    record does not say.
+    log: the worker's last lines. trace, threads: where it was, in Python and in the kernel.
+    kernel: ids of the kernel's signatures. None and "" are what the record does not say.
     """
 
     file: str
@@ -34,16 +36,19 @@ class HangRecord:
     device: str = ""
     phase: str = ""
     detail: str = ""
+    kind: str = ""
     reason: str = ""
     when: float | None = None
     age_s: float | None = None
     budget_s: float | None = None
     prompt_tokens: int | None = None
     log: tuple[str, ...] = ()
+    trace: tuple[str, ...] = ()
+    threads: tuple[str, ...] = ()
     kernel: tuple[str, ...] = ()
 
     @property
-    def stack(self) -> str:
+    def driver_stack(self) -> str:
         """The driver stack of its backend; "" where nobody told which one that is."""
         return knowledge().stacks.get(self.backend, "")
 
@@ -89,13 +94,16 @@ def _read(path: Path) -> HangRecord | None:
         backend=_one_line(found.get("backend")),
         device=_one_line(found.get("device")),
         phase=_one_line(found.get("phase")),
-        detail=_one_line(found.get("detail")),
+        detail=_one_line(found.get("detail")) or _one_line(found.get("piece")),
+        kind=_one_line(found.get("kind")),
         reason=_one_line(found.get("reason")),
         when=_number(found.get("when")),
         age_s=_number(found.get("age_s")),
         budget_s=_number(found.get("budget_s")),
         prompt_tokens=None if tokens is None else int(tokens),
         log=_lines(found.get("log")),
+        trace=_lines(found.get("stack")),
+        threads=_lines(found.get("threads")),
         kernel=_lines(found.get("kernel")),
     )
 
@@ -142,11 +150,13 @@ def hang_values(
 def _of_record(record: HangRecord) -> dict[str, Value]:
     unsaid = Unknown("the record of the last hang does not say it")
     stalled: Value = unsaid
-    if record.age_s is not None and record.budget_s is not None:
+    if record.kind:
+        stalled = record.kind == BackendHung.__name__
+    elif record.age_s is not None and record.budget_s is not None:
         stalled = record.age_s >= record.budget_s
-    said = (*record.log, record.reason, record.detail)
+    said = (*record.log, *record.trace, record.reason, record.detail)
     return {
-        "hang_stack": record.stack or unsaid,
+        "hang_stack": record.driver_stack or unsaid,
         "hang_phase": record.phase or unsaid,
         "hang_stalled": stalled,
         "hang_in_copy": bool(_COPY.search(record.detail)) if record.detail else unsaid,
@@ -158,7 +168,7 @@ def _of_record(record: HangRecord) -> dict[str, Value]:
 
 def _is_about(record: HangRecord, gpu: Gpu, *, only: bool) -> bool | None:
     """None where it cannot be told."""
-    if record.stack == "" and record.backend:
+    if record.driver_stack == "" and record.backend:
         return False  # a backend that uses no driver stack we know, such as the CPU's
     device = record.device.lower()
     if gpu.address in device or (gpu.isa_name and gpu.isa_name in device and only):

@@ -27,11 +27,21 @@ def version(files: Snapshot) -> Value:
         path = gather.ROCM_VERSION
         if not files.absent(path):
             return Unknown(files.why(path), "cat /opt/rocm/.info/version")
-        return _of_library(library(files)) or None
+        return _of_library(library(files)) or _of_wheels(files)
     found = re.match(r"\d{1,4}(?:\.\d{1,6}){1,4}", text, re.ASCII)
     if not found:
         return Unknown(f"{text[:40]!r} is no version")
     return tuple(int(part) for part in found[0].split("."))
+
+
+def _of_wheels(files: Snapshot) -> Version | None:
+    """The release of ROCm's own Python packages, where they are installed."""
+    for names in files.folders.values():
+        for name in names:
+            found = re.fullmatch(r"rocm(?:_sdk_core)?-(\d[\d.]{0,30})\S{0,40}\.dist-info", name)
+            if found and (parts := re.findall(r"\d{1,6}", found[1])):
+                return tuple(int(part) for part in parts)
+    return None
 
 
 def library(files: Snapshot) -> str | None:

@@ -15,6 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from forge.doctor.gather import PYTHON_PATH
+
 GATHER = Path(__file__).with_name("gather.py")
 COMMAND = (sys.executable, "-I", "-S", str(GATHER))
 """Without the user's modules and without site-packages: it starts in a few milliseconds."""
@@ -76,7 +78,12 @@ class Snapshot:
 
     def absent(self, path: str) -> bool:
         """Whether there is certainly no such file."""
-        return self.errors.get(path) in ("ENOENT", "ENOTDIR", "ENODEV")
+        if path in self.errors:
+            return self.errors[path] in ("ENOENT", "ENOTDIR", "ENODEV")
+        folder, _, name = path.rpartition("/")
+        if folder in self.folders:
+            return name not in self.folders[folder]
+        return bool(folder) and self.absent(folder)
 
     def hangs(self, path: str) -> bool:
         """Whether it, or the folder it is in, is one that does not answer."""
@@ -89,9 +96,12 @@ def take(
     full: bool = True,
     seconds: float = 4.0,
     environ: Mapping[str, str] | None = None,
+    python_path: Sequence[str] = (),
     command: Sequence[str] = COMMAND,
 ) -> Snapshot:
     """Read everything under `root` in another process, in `seconds` at the most.
+
+    python_path: folders in which packages of ROCm may lie.
 
     A file whose reading takes longer than STEP_SECONDS is given up, together with the process that
     reads it; the next process leaves it out. Never raises, whatever is in the files.
@@ -99,8 +109,9 @@ def take(
     taken = Snapshot()
     deadline = time.monotonic() + seconds
     mode = "full" if full else "quick"
+    env = dict(os.environ if environ is None else environ) | {PYTHON_PATH: ":".join(python_path)}
     for _ in range(_MOST_CHILDREN):
-        pending = _run([*command, str(root), mode, *taken.hung], environ, taken, deadline)
+        pending = _run([*command, str(root), mode, *taken.hung], env, taken, deadline)
         if pending is None or time.monotonic() >= deadline:
             break
         taken.hung.append(pending)
@@ -108,7 +119,7 @@ def take(
 
 
 def _run(
-    command: Sequence[str], environ: Mapping[str, str] | None, taken: Snapshot, deadline: float
+    command: Sequence[str], environ: Mapping[str, str], taken: Snapshot, deadline: float
 ) -> str | None:
     """One child; the path that it hangs at, or None when it is done or of no use."""
     ours, theirs = os.pipe()
@@ -119,7 +130,7 @@ def _run(
             stdin=subprocess.DEVNULL,
             stdout=theirs,
             stderr=subprocess.DEVNULL,
-            env=None if environ is None else dict(environ),
+            env=environ,
             cwd="/",
             start_new_session=True,
         )
@@ -160,7 +171,7 @@ def _listen(stream: int, taken: Snapshot, deadline: float) -> str | None:
 
 
 def _step(line: bytes) -> list[object]:
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         found = json.loads(line)
         if isinstance(found, list) and found:
             return found

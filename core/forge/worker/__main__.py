@@ -8,16 +8,20 @@ import signal
 import socket
 import sys
 
-from forge.messages import Hello, Request
-from forge.process import STACK_SIGNAL
-from forge.worker.lifeline import die_with
-from forge.worker.link import HostGone, Link
-from forge.worker.service import Service
+from forge.worker.janitor import leave_behind
 
 
 def main() -> None:
     """Serve the host until it says so or goes away."""
     connection, board, lifeline = map(int, sys.argv[1:4])
+    leave_behind(lifeline, (connection, board))  # before numpy starts threads
+
+    from forge.messages import Hello, Request
+    from forge.process import STACK_SIGNAL
+    from forge.worker.lifeline import die_with
+    from forge.worker.link import HostGone, Link
+    from forge.worker.service import Service
+
     for descriptor in (connection, board, lifeline):
         os.set_inheritable(descriptor, False)  # what a driver starts must not keep them open
     faulthandler.register(STACK_SIGNAL, all_threads=True, chain=False)

@@ -188,6 +188,8 @@ class Service:
                 self._link.send(Finished(request.id, "cancelled"))
                 return
             start = end
+        if model.standing:
+            model.standing.now()
         self._link.send(Finished(request.id, "stop"))
 
     def _close(self) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import fields
+from collections.abc import Iterable
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
-from forge.doctor import Examination, knowledge
+from forge.doctor import Examination, Facts, Unknown, knowledge
+from forge.doctor.facts import Value
+from forge.doctor.judge import judge
 from forge.doctor.snapshot import GATHER
 
 from .cases import CASES, Case, on
@@ -75,3 +78,26 @@ def test_a_sound_machine_has_no_finding_at_all(tmp_path: Path) -> None:
     assert found.findings == ()
     assert found.complete
     assert len(found.ruled_out) == len(knowledge().rules)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.rule)
+def test_every_condition_of_a_rule_counts(case: Case, tmp_path: Path) -> None:
+    """Without one of its facts a rule is possible only, and names it; with another it is out."""
+    facts = examined(tmp_path / "sick", case.sick).facts
+    rule = knowledge().rule(case.rule)
+    assert rule
+    for test in rule.when:
+        [finding] = judge([rule], with_facts(facts, test.facts, Unknown("it is hidden")))[0][:1]
+        assert (finding.certainty, finding.missing[0].fact) == ("possible", str(test))
+        contrary = [with_facts(facts, test.facts, value) for value in CONTRARIES]
+        assert any(judge([rule], facts)[1] == [rule.id] for facts in contrary), str(test)
+
+
+CONTRARIES = (None, False, "0", "1", -1, frozenset[str](), (0,), (99,))
+
+
+def with_facts(facts: Facts, names: Iterable[str], value: Value) -> Facts:
+    """The same, but for some facts, of the machine and of each GPU."""
+    changed = dict.fromkeys(names, value)
+    gpus = tuple(replace(gpu, values={**gpu.values, **changed}) for gpu in facts.gpus)
+    return replace(facts, values={**facts.values, **changed}, gpus=gpus)

@@ -202,12 +202,17 @@ class RemoteExecutable:
         take: int | None = None,
         slot: int = 0,
         close_first: bool = False,
+        beside: RemoteExecutable | None = None,
     ) -> m.Decoded:
-        """`take` tokens of `count`, all by default, and one more where there must be none."""
+        """`take` tokens of `count`, all by default, and one more where there must be none.
+
+        `beside` decodes the same, in turns with this one.
+        """
         chosen = (params or SamplingParams(temperature=0)).to_dict()
         most = count + 1 if take is None else take
+        seen, other = list(history), None if beside is None else beside.number
         request = m.Decode(
-            self.number, token, start, count, most, chosen, list(history), slot, close_first
+            self.number, token, start, count, most, chosen, seen, slot, close_first, other
         )
         return self.worker.ask(request, m.Decoded)
 

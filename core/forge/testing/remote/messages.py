@@ -101,7 +101,7 @@ class Decode(_Message, frozen=True):
     """Take `take` of `count` tokens and leave the generator; answered by Decoded.
 
     With `close_first` the executable is closed while the generator waits, which is then asked for
-    one more token.
+    one more token. With `beside`, another executable, that one decodes the same in turns with it.
     """
 
     executable: int
@@ -113,6 +113,7 @@ class Decode(_Message, frozen=True):
     history: list[int]
     slot: int = 0
     close_first: bool = False
+    beside: int | None = None
 
 
 class CloseExecutable(_Message, frozen=True):
@@ -190,11 +191,13 @@ class Decoded(_Message, frozen=True):
     """The tokens; `ending` is what happened after `close_first`: "stopped", "raised" or "token".
 
     share: the part of the time for all of them that passed until the first.
+    beside: the other executable's tokens.
     """
 
     tokens: list[int]
     ending: str = ""
     share: float = 0.0
+    beside: list[int] = []
 
 
 class Failed(_Message, frozen=True):

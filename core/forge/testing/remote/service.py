@@ -6,6 +6,7 @@ import gc
 import itertools
 import time
 import traceback
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -163,14 +164,16 @@ class Service:
 
     def _decode(self, request: Decode) -> Decoded:
         executable = self._executables[request.executable]
-        sampler = WatchedSampler(SamplingParams.from_dict(request.params), request.history)
-        tokens = executable.decode(
-            request.token, request.start, request.count, sampler, request.slot
-        )
-        began, first, taken = time.perf_counter(), 0.0, []
+        tokens, others = self._decoding(executable, request), iter(list[int]())
+        if request.beside is not None:
+            others = self._decoding(self._executables[request.beside], request)
+        taken: list[int] = []
+        beside: list[int] = []
+        began, first = time.perf_counter(), 0.0
         for token in itertools.islice(tokens, request.take):
             first = first or time.perf_counter() - began
             taken.append(token)
+            beside += itertools.islice(others, 1)
         share = first / (time.perf_counter() - began)
         ending = ""
         if request.close_first:
@@ -179,7 +182,11 @@ class Service:
         close: Any = getattr(tokens, "close", None)
         if close is not None:
             close()
-        return Decoded(taken, ending, share)
+        return Decoded(taken, ending, share, beside)
+
+    def _decoding(self, executable: Executable, request: Decode) -> Iterator[int]:
+        sampler = WatchedSampler(SamplingParams.from_dict(request.params), request.history)
+        return executable.decode(request.token, request.start, request.count, sampler, request.slot)
 
 
 def _next(tokens: Any) -> str:

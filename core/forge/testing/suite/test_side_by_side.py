@@ -42,6 +42,26 @@ def test_executables_of_one_backend_do_not_disturb_each_other(
     other.close()
 
 
+def test_executables_decode_in_turns_as_each_does_alone(
+    backend: RemoteBackend, llama: TinyModel, tmp_path: Path
+) -> None:
+    """Between two tokens of a reply forge runs the model in small, `decode` and all."""
+    text, graph = llama.tokens[:HALF], backend.converted(llama.graph)[0]
+    path = write_tiny(tmp_path / "other.gguf", quant="f16", embedding_quant="f16", seed=1, **SIZES)
+    one, other = llama.on(backend), backend.compile(graph, path)
+    alone = []
+    for executable in (one, other):
+        prefill(executable, text)
+        alone.append(executable.decode(3, HALF, 12, history=text).tokens)
+        executable.keep(0)
+        prefill(executable, text)
+    found = one.decode(3, HALF, 12, history=text, beside=other)
+    assert [found.tokens, found.beside] == alone
+    assert alone[0] != alone[1]
+    one.close()
+    other.close()
+
+
 @pytest.fixture
 def two(backend: RemoteBackend, llama: TinyModel) -> Iterator[RemoteExecutable]:
     """The least model with two slots; a backend may have one only."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from forge import errors
 from forge.budgets import Budgets
 from forge.channel import Channel
-from forge.errors import BackendError, BackendLost, ForgeError, UsageError
+from forge.errors import BackendError, BackendHung, BackendLost, ForgeError, UsageError
 from forge.messages import (
     Answer,
     Beat,
@@ -78,6 +78,26 @@ class Dialogue:
                 self._channel.kill()
         except BackendError:
             self._channel.kill()
+
+    def rests(self, seconds: float) -> bool:
+        """Whether the worker finished what it was asked, abandoned requests as well.
+
+        It is given so many seconds to say so.
+        """
+        end = time.monotonic() + seconds
+        try:
+            while self._abandoned and not self.unfinished:
+                answer = self._channel.receive(seconds + 0.01, lambda: time.monotonic() > end)
+                if answer is None:
+                    return False
+                self.heard = time.monotonic()
+                if not isinstance(answer, Hello) and answer.id in self._abandoned:
+                    self._drop(answer)
+        except BackendHung:
+            return False
+        except BackendError:  # it has ended, or will be when it is asked again
+            self._channel.kill()
+        return not self.unfinished
 
     def send(
         self,

@@ -120,6 +120,18 @@ class Runner:
         """Seconds since the worker last said something, or was asked to work."""
         return time.monotonic() - self._dialogue.heard
 
+    def rests(self, seconds: float = 0.25) -> bool:
+        """Whether it has finished all that it was asked; one told to stop has a moment to do so."""
+        if not self._channel.usable:
+            return True
+        return self.ready_info is not None and self._dialogue.rests(seconds)
+
+    def hangs(self) -> bool:
+        """Whether it was told to stop, and has been silent for longer than it may be since."""
+        return (
+            self.ready_info is not None and not self.rests(0.05) and self.silent_s > self.budget_s
+        )
+
     @property
     def context(self) -> int:
         """How many tokens the model's context holds; 0 before it is loaded."""

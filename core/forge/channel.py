@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from forge.errors import BackendError, BackendHung, BackendLost, UsageError
+from forge.errors import BackendError, BackendHung, BackendLost, BackendUnavailable, UsageError
 from forge.frames import ANSWER_BYTES, Assembler, BadFrame, frame
 from forge.messages import Answer, Close
 from forge.process import Testimony, WorkerProcess
@@ -84,6 +84,8 @@ class Channel(Generic[A]):
             rest = memoryview(frame(message))
         except BadFrame as error:
             raise UsageError(f"the request is too large: {error}") from None
+        except UnicodeEncodeError as error:  # in what a plugin wants to be told
+            raise BackendUnavailable(f"what its worker is to be told is no text: {error}") from None
         whole = len(rest)
 
         def write(ready: int) -> bool:
@@ -150,6 +152,7 @@ class Channel(Generic[A]):
                 continue
             reading = select.POLLIN if self._assembler.pending < self._largest else 0
             poll.modify(self._connected(), what | reading)
+            self._worker.tidy()
             started = time.monotonic()
             ready = poll.poll(part * 1000)
             took = time.monotonic() - started

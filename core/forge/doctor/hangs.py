@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from forge.doctor.facts import Gpu, Unknown, Value
+from forge.doctor.files import read_some
 from forge.doctor.rules import knowledge
 from forge.doctor.signatures import scan
 from forge.errors import BackendHung
@@ -81,10 +82,8 @@ def read_hangs(folder: Path) -> tuple[list[HangRecord], int]:
 
 def _read(path: Path) -> HangRecord | None:
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(handle, "rb") as file:
-            found = json.loads(file.read(_LARGEST + 1)[:_LARGEST].decode())
-    except (OSError, ValueError, RecursionError):
+        found = json.loads((read_some(path, _LARGEST) or b"").decode())
+    except (ValueError, RecursionError):
         return None
     if not isinstance(found, dict):
         return None

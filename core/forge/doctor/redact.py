@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from forge.doctor.files import read_some
 from forge.doctor.signatures import scan
 
 _IDENTITIES = (
@@ -126,15 +127,5 @@ def _login() -> str:
 
 
 def _host_names(root: Path) -> list[str]:
-    found = []
-    for path in ("etc/hostname", "proc/sys/kernel/hostname"):
-        try:
-            handle = os.open(root / path, os.O_RDONLY | os.O_NONBLOCK)
-        except OSError:
-            continue
-        with open(handle, "rb") as file:
-            try:
-                found.append(file.read(256).decode(errors="replace").strip())
-            except OSError:
-                continue
-    return found
+    files = (read_some(root / path, 256) for path in ("etc/hostname", "proc/sys/kernel/hostname"))
+    return [raw.decode(errors="replace").strip() for raw in files if raw]

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from forge.doctor.files import read_some
 from forge.doctor.gather import PYTHON_PATH
 
 GATHER = Path(__file__).with_name("gather.py")
@@ -136,7 +137,7 @@ def _run(
         )
         os.close(theirs)
         theirs = -1
-        return _listen(ours, taken, deadline)
+        return _listen(ours, child.pid, taken, deadline)
     except (OSError, ValueError) as error:
         taken.errors[""] = f"no process to read with: {error}"
         return None
@@ -148,12 +149,15 @@ def _run(
             _end(child)
 
 
-def _listen(stream: int, taken: Snapshot, deadline: float) -> str | None:
+def _listen(stream: int, pid: int, taken: Snapshot, deadline: float) -> str | None:
     rest, seen, pending = b"", 0, None
     limit = min(time.monotonic() + START_SECONDS, deadline)
     while True:
         wait = limit - time.monotonic()
         if wait <= 0 or not select.select([stream], [], [], wait)[0]:
+            if time.monotonic() < deadline and _runs(pid):
+                limit = min(time.monotonic() + STEP_SECONDS, deadline)
+                continue
             return pending
         chunk = os.read(stream, 1 << 16)
         seen += len(chunk)
@@ -168,6 +172,12 @@ def _listen(stream: int, taken: Snapshot, deadline: float) -> str | None:
             pending = _note(step, taken)
         if lines:
             limit = min(time.monotonic() + STEP_SECONDS, deadline)
+
+
+def _runs(pid: int) -> bool:
+    """Whether it waits for nothing but a core: on a busy machine that is no hang."""
+    stat = read_some(Path(f"/proc/{pid}/stat"), 4096) or b""
+    return stat.rpartition(b") ")[2].startswith(b"R")
 
 
 def _step(line: bytes) -> list[object]:

@@ -45,8 +45,10 @@ def test_what_is_no_file_is_survived(tmp_path: Path) -> None:
     (tmp_path / "loop.json").symlink_to(tmp_path / "loop.json")
     os.mkfifo(tmp_path / "pipe.json")
     write(tmp_path, "huge.json", b'{"log": "' + b"x" * (2 << 20) + b'"}')
+    before = len(os.listdir("/proc/self/fd"))
     records, broken = read_hangs(tmp_path)
     assert (records, broken) == ([], 4)
+    assert len(os.listdir("/proc/self/fd")) == before
     assert read_hangs(tmp_path / "nowhere") == ([], 0)
     assert read_hangs(tmp_path / "huge.json") == ([], 0)
 

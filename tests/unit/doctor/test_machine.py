@@ -110,6 +110,11 @@ def test_secure_boot_is_the_variables_fifth_byte(raw: bytes, value: object, tmp_
     assert str(value) in found.why if isinstance(found, Unknown) else found is value
 
 
+def test_a_patch_release_of_the_library_is_no_mixture(tmp_path: Path) -> None:
+    found = look(tmp_path, on(SOUND, rocm="7.2.1-43", library="libamdhip64.so.7.2.70200"))
+    assert found.facts.values["rocm_mixed"] is False
+
+
 def test_the_loaders_own_variables_choose_vulkans_drivers(tmp_path: Path) -> None:
     chosen = {"VK_DRIVER_FILES": "/usr/share/vulkan/icd.d/lvp_icd.json"}
     found = look(tmp_path, replace(SOUND, env=chosen))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -166,6 +168,25 @@ def test_a_file_that_is_there_is_not_overwritten_unasked(tmp_path: Path) -> None
         write_report(link, found, [], {})
 
 
+def test_of_two_reports_at_once_to_one_file_one_is_refused(tmp_path: Path) -> None:
+    found = examine(tmp_path, environ={})
+    together = Barrier(8)
+
+    def attempt(number: int) -> bool:
+        together.wait()
+        try:
+            write_report(tmp_path / "r.tar.gz", found, [(str(number), "")], {})
+        except UsageError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        written = list(pool.map(attempt, range(8)))
+    assert written.count(True) == 1
+    versions = json.loads(contents(tmp_path / "r.tar.gz")["forge-report/versions.json"])
+    assert versions["backends"] == {str(written.index(True)): "installed"}
+
+
 def test_a_report_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     found = examine(tmp_path, environ={})
     with pytest.raises(OutputError, match="No such file or directory"):
@@ -188,6 +209,13 @@ def test_redaction_keeps_what_is_about_hardware() -> None:
         "kernel 6.18.4, ROCm 7.2.1",
     ):
         assert redact.text(line) == line
+
+
+def test_a_host_without_a_readable_name_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "etc/hostname").mkdir(parents=True)
+    (tmp_path / "proc/sys/kernel").mkdir(parents=True)
+    os.mkfifo(tmp_path / "proc/sys/kernel/hostname")
+    assert Redactor({"HOSTNAME": HOST}, tmp_path).text(f"on {HOST}") == "on <host>"
 
 
 def test_names_are_taken_out_as_words_only() -> None:

@@ -169,6 +169,11 @@ def test_a_hit_names_the_gpu_and_counts() -> None:
     assert (hit.address, hit.device_id) == ("", "699f")
 
 
+def test_a_long_line_is_kept_in_part() -> None:
+    [hit] = scan([EXAMPLES["gpu_reset"] + "x" * 100_000])
+    assert len(hit.line) == 1000
+
+
 @pytest.mark.timeout(30)
 def test_hostile_lines_cost_no_more_than_their_number() -> None:
     """Lines that begin to match at every position; backtracking would take hours."""

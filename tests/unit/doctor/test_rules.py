@@ -31,7 +31,7 @@ exec(compile(source, "gather.py", "exec"))
 
 def examined(root: Path, machine: Machine) -> Examination:
     """As the case needs it: a machine without access is looked at by somebody who has none."""
-    if machine.access:
+    if machine.access and machine.render:
         return look(root, machine)
     command = [sys.executable, "-I", "-S", "-c", UNPRIVILEGED, str(GATHER)]
     return look(root, machine, command=command)
@@ -71,6 +71,11 @@ def test_a_near_miss_differs_in_one_setting(case: Case) -> None:
         one, other = case.sick.cards[0], near.cards[0]
         changed = [f.name for f in fields(Card) if getattr(one, f.name) != getattr(other, f.name)]
     assert len(changed) == len(case.cured) == 1
+
+
+def test_the_render_node_counts_as_well(tmp_path: Path) -> None:
+    found = examined(tmp_path / "m", Machine(render=False))
+    assert certain(found) == {"kfd-permission": ADDRESS}
 
 
 def test_a_sound_machine_has_no_finding_at_all(tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ class Machine:
     model_bytes: int = 5 * GIB
     processes: int = 0
     access: bool = True
+    render: bool = True
     hanging: str = ""
 
     def card(self, **changes: Any) -> "Machine":
@@ -119,6 +120,7 @@ def build(root: Path, machine: Machine) -> Path:
     )
     for index, card in enumerate(machine.cards, 1):
         _card(root, card, index)
+        (root / f"dev/dri/renderD{card.minor}").chmod(0o666 if machine.render else 0)
     for number, record in enumerate(machine.hangs):
         write(root, f"state/hangs/{number}.json", json.dumps(record))
     if machine.hanging:

@@ -31,6 +31,11 @@ from forge.messages import (
 
 OPEN, LOAD = 1, 2
 """The numbers of a worker's first two requests."""
+_SAID = (
+    *(errors.BackendError, errors.ModelError, errors.GraphError),
+    *(errors.UsageError, errors.ContextOverflow),
+)
+"""What a worker may say went wrong; whatever else it raises is a bug of its backend."""
 _AWAY = 0.1
 """Seconds after which the reader of a reply was away: a program that draws it takes less."""
 _STALE = 1 << 16
@@ -116,7 +121,9 @@ class Dialogue:
             if number not in (None, self._number):
                 raise UsageError("this reply was given up when the next one began")
             try:
-                answer = self._channel.receive(self.budgets.seconds(), interrupted)
+                answer = self._channel.receive(
+                    self.budgets.seconds(), interrupted, self.budgets.longest()
+                )
             except BackendError as error:
                 raise self._failed(error) from None
             if answer is None:
@@ -195,6 +202,6 @@ def _piece(answer: Answer) -> str:
 
 def _failure(answer: Failed) -> ForgeError:
     kind = getattr(errors, answer.kind, None)
-    if not (isinstance(kind, type) and issubclass(kind, ForgeError)) or kind is errors.NoBackend:
+    if not (isinstance(kind, type) and issubclass(kind, _SAID)) or kind is errors.NoBackend:
         kind = BackendError
     return kind(answer.message)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from forge.errors import BackendLost
 from forge.log import Log
-from forge.signs import Signs, signs, whereabouts
+from forge.signs import Signs, held, signs, whereabouts
 
 _F_SETSIG = 10  # Linux's fcntl(2); Python does not name it
 _LOWEST = 3
@@ -134,6 +134,10 @@ class WorkerProcess:
     def signs(self) -> Signs:
         """What the kernel says of it."""
         return signs(self.process.pid)
+
+    def traced(self) -> bool:
+        """Whether a debugger holds it."""
+        return held(self.process.pid)
 
     @property
     def struck(self) -> bool:

@@ -126,6 +126,10 @@ class Runner:
             return True
         return self.ready_info is not None and self._dialogue.rests(seconds)
 
+    def gather(self) -> None:
+        """Take what it says while nobody waits for it: one that is not heard stops in its load."""
+        self._channel.gather()
+
     def hangs(self) -> bool:
         """Whether it was told to stop, and has been silent for longer than it may be since."""
         return (

@@ -122,8 +122,11 @@ class Supervisor:
             if found := self._past.quarantine(spec):
                 raise BackendUnavailable(described(found))
             if self.standby is not None and self.standby.spec is spec:
-                self.runner, self.standby = self.standby, None
-                return self.runner
+                standby, self.standby = self.standby, None
+                if standby.usable:
+                    self.runner = standby
+                    return standby
+                standby.kill()
             probe = self._past.doubtful(spec)
             self._past.mark(spec, "check" if probe else "load")
             self.runner = self._new(spec, probe=probe)
@@ -182,11 +185,28 @@ class Supervisor:
                     self.cancelled,
                     reuse=reuse,
                 )
-                return (yield from _recorded(events, attempt.emitted))
+                return (yield from self._recorded(events, attempt.emitted))
             except BackendError as error:
                 yield self._replace(error, attempt)
                 if len(attempt.emitted) == count:
                     return "length"
+
+    def _recorded(
+        self, events: Generator[Prefill | Token, None, FinishReason], emitted: list[int]
+    ) -> Generator[Event, None, FinishReason]:
+        """The same events; every token is noted before it is passed on."""
+        with closing(events):
+            while True:
+                try:
+                    event = next(events)
+                except StopIteration as end:
+                    reason: FinishReason = end.value
+                    return reason
+                if isinstance(event, Token):
+                    emitted.append(event.id)
+                if self.standby is not None:
+                    self.standby.gather()
+                yield event
 
     def logits(self, tokens: Sequence[int]) -> Iterator[NDArray[Any]]:
         """Blocks of logits; never moves to another backend, and cannot be cancelled, only left."""
@@ -360,19 +380,3 @@ class Supervisor:
 
 class _AnotherDevice(Exception):
     """The backend opened one that needs known answers first, unlike the one it opened before."""
-
-
-def _recorded(
-    events: Generator[Prefill | Token, None, FinishReason], emitted: list[int]
-) -> Generator[Event, None, FinishReason]:
-    """The same events; every token is noted before it is passed on."""
-    with closing(events):
-        while True:
-            try:
-                event = next(events)
-            except StopIteration as end:
-                reason: FinishReason = end.value
-                return reason
-            if isinstance(event, Token):
-                emitted.append(event.id)
-            yield event

@@ -169,3 +169,38 @@ def test_a_marker_names_the_device_that_was_opened(remembering) -> None:  # noqa
     assert [mark.key.device for mark in found.values()] == [supervisor.runner.device.key]
     events.close()
     assert marks() == []
+
+
+def test_a_process_whose_worker_is_well_goes_on_where_another_ones_hung(remembering) -> None:  # noqa: F811
+    well = remembering(GPU, CPU)
+    events = well.generate(PROMPT, GREEDY, 60, [])
+    while not isinstance(next(events), Token):
+        pass
+    with closing(Ledger.open()) as ledger:  # what the other process writes down
+        ledger.quarantine(well._past.key(GPU), "no progress for 2 s in decode", "decode")
+        assert len(list(events)) == 59
+    assert ask(well).fallbacks == []  # its worker holds the device, and answers
+    (fallback,) = ask(remembering(GPU, CPU)).fallbacks
+    assert not fallback.tried
+
+
+def test_a_backend_that_says_no_leaves_no_record_of_a_hang(remembering) -> None:  # noqa: F811
+    absent = BackendSpec("absent", "no.module:Backend")
+    (fallback,) = ask(remembering(absent, CPU)).fallbacks
+    assert "cannot be imported" in fallback.reason
+    assert fallback.record == ""
+    hung = faulty("gpu", of=CPU, fault="exit", phase="open")
+    (fallback,) = ask(remembering(hung, CPU)).fallbacks
+    assert Path(fallback.record).is_file()
+
+
+def test_a_device_can_be_looked_at_while_a_reply_uses_it(remembering, options) -> None:  # noqa: F811
+    supervisor = remembering(SLOW, CPU)
+    events = supervisor.generate(PROMPT, GREEDY, 8, [])
+    while not isinstance(next(events), Token):
+        pass
+    (health,) = list_backends([SLOW], options, probe=True)
+    assert health.status == "ready"
+    assert marks() == ["decode"]  # the reply's own is still there
+    assert len(list(events)) == 7
+    assert accusations() == []

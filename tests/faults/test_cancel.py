@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import threading
 import time
 from contextlib import closing
@@ -177,3 +178,25 @@ def test_an_engine_closed_by_another_thread_starts_no_other_worker(remembering) 
         ask(supervisor)
     assert {e.backend for e in reply.events if isinstance(e, Loading)} == {"gpu"}
     assert ask(remembering(slow, CPU)).fallbacks == []
+
+
+def test_ctrl_c_at_any_moment_leaves_no_marker(options) -> None:
+    past = Past(options, Ledger.open())
+    interrupted = 0
+    for attempt in range(40):
+        main = threading.main_thread().ident
+        timer = threading.Timer(attempt / 1500, signal.pthread_kill, [main, signal.SIGINT])
+        try:
+            try:
+                timer.start()
+                for _ in range(100):
+                    past.mark(GPU, "decode")
+                    past.unmark()
+            finally:
+                timer.join()
+        except KeyboardInterrupt:
+            interrupted += 1
+        past.unmark()
+    assert interrupted > 20
+    assert marks() == []
+    past.close()

@@ -6,13 +6,18 @@ The terminal summary prints it, with the time that each detection took and the b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+
+from forge.past import Past
+from forge.state import Ledger
+from forge.supervisor import Supervisor
 
 from .conftest import CPU, GREEDY, Reply, ask
 from .matrix.cells import CELLS, WRONG
 from .matrix.play import SCRIPTS, bad, play
-from .matrix.stage import Stage
+from .matrix.stage import GPU, Stage
 
 STRICT = list(
     zip(SCRIPTS, ("start", "open", "load", "compile", "prefill", "decode", "open"), strict=True)
@@ -20,9 +25,19 @@ STRICT = list(
 """One phase of each fault: strict mode is one road for them all."""
 
 
+@pytest.fixture(scope="module")
+def proven(options, tmp_path_factory) -> Path:
+    """A state folder: GPU's known answers came out right."""
+    folder = tmp_path_factory.mktemp("proven")
+    supervisor = Supervisor([GPU], options, past=Past(options, Ledger.open(folder)))
+    ask(supervisor)
+    supervisor.close()
+    return folder
+
+
 @pytest.fixture
-def stage(options, undisturbed, tmp_path) -> Iterator[Stage]:
-    made = Stage(options, tmp_path / "diary", undisturbed)
+def stage(options, proven, undisturbed, tmp_path) -> Iterator[Stage]:
+    made = Stage(options, tmp_path / "diary", proven, undisturbed)
     yield made
     made.close()
 

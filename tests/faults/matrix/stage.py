@@ -38,10 +38,11 @@ class Stuck(WorkerProcess):
 
 @dataclass
 class Stage:
-    """Owns the supervisors of one test."""
+    """Owns the supervisors of one test; `proven` is a state folder that knows GPU's answers."""
 
     options: WorkerOptions
     diary: Path
+    proven: Path
     undisturbed: Callable[[SamplingParams], list[int]]
     made: list[Supervisor] = field(default_factory=list)
 
@@ -57,8 +58,9 @@ class Stage:
         Stuck.reachable = True
         try:
             for supervisor in self.made:
-                if supervisor.runner:
-                    supervisor.runner.kill()
+                for runner in (supervisor.runner, *supervisor._left_behind):
+                    if runner:
+                        runner.kill()
                 supervisor.close()
         finally:
             Stuck.reachable = False

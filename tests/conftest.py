@@ -16,6 +16,8 @@ from forge.warmup import warm_up
 from forge.worker_options import WorkerOptions
 from forge_cpu.cache import caches
 
+from .faults.matrix.cells import Found, table
+
 
 @pytest.fixture(scope="session", autouse=True)
 def only_our_plugins() -> Iterator[None]:
@@ -110,3 +112,19 @@ def forge(forge_command: list[str]) -> Forge:
         )
 
     return run
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the fault matrix, if any of its cells was run."""
+    reports = [each for found in terminalreporter.stats.values() for each in found]
+    cells = [
+        Found(**value)  # type: ignore[arg-type]  # what its own property() gave
+        for report in reports
+        if getattr(report, "when", "") == "call"
+        for name, value in report.user_properties
+        if name == "fault-matrix"
+    ]
+    if cells:
+        terminalreporter.write_sep("=", "fault matrix")
+        for line in table(cells):
+            terminalreporter.write_line(line)

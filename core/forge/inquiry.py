@@ -32,4 +32,6 @@ def inquire(runner: Runner, error: BackendError, tokens: int) -> Incident:
         threads=found.threads,
         stack=found.stack,
         log=found.log,
+        address=device.address if device else "",
+        prompt_tokens=runner.pace.prefilled,
     )

@@ -14,7 +14,7 @@ from forge.board import read_block
 from forge.budgets import Budgets
 from forge.channel import Channel
 from forge.dialogue import LOAD, OPEN, Dialogue
-from forge.errors import BackendUnavailable
+from forge.errors import BackendHung, BackendUnavailable
 from forge.events import Event, FinishReason, Loading, Prefill, Ready, Token
 from forge.health import Check, Device, Watch
 from forge.messages import (
@@ -182,10 +182,15 @@ class Runner:
         self._budgets.enter("load")
         return True
 
-    def known_answers(self) -> float:
-        """Wait until known answers came out right, no more; the worst error."""
-        for _ in self._known_answers(lambda: False):
+    def known_answers(self, seconds: float = float("inf")) -> float:
+        """Wait until known answers came out right, no more; the worst error.
+
+        BackendHung where that takes longer, from the worker's start on.
+        """
+        for _ in self._known_answers(lambda: time.monotonic() - self.started > seconds):
             pass
+        if self.probing:
+            raise BackendHung(f"known answers took more than {seconds:g} s")
         return self.worst
 
     def _known_answers(self, interrupted: Callable[[], bool]) -> Generator[Event, None, bool]:

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forge.cli.doctor_experiment import add_options, refuse_strays, run_experiment
 from forge.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,8 +26,11 @@ def add(subparsers: Any) -> None:
     verb.add_argument(
         "--explain", metavar="RULE", help="a rule, a log signature, or why a remedy is none"
     )
-    verb.add_argument("-m", "--model", metavar="FILE", type=Path, help="a model that is to fit")
+    verb.add_argument(
+        "-m", "--model", metavar="FILE", type=Path, help="a model that is to fit, or to be tried"
+    )
     verb.add_argument("-v", "--verbose", action="store_true", help="name what is ruled out as well")
+    add_options(verb)
     verb.add_argument("--root", type=Path, default=Path("/"), help=argparse.SUPPRESS)
     verb.set_defaults(run=run)
 
@@ -42,6 +46,9 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--explain goes without --json and --report")
     if not args.root.is_dir():
         raise UsageError(f"--root {args.root}: there is no such folder")
+    refuse_strays(args)
+    if args.experiment:
+        return run_experiment(args)
     size = _size(args.model)
     found = examine(args.root, state=state_folder(), model_bytes=size)
     if args.explain is not None:

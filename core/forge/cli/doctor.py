@@ -66,17 +66,31 @@ def _show(args: argparse.Namespace, found: Examination) -> None:
     from forge.doctor import knowledge
     from forge.doctor.archive import write_report
     from forge.doctor.as_json import as_json
+    from forge.doctor.hangs import state_folder
+    from forge.doctor.memory import in_words, remembered, standing_as_json
     from forge.doctor.text import clean, report
 
     backends = _backends()
+    names = [name for name, _ in backends]
+    memory = remembered(state_folder().absolute(), names, found, args.root)
     if args.report:
-        write_report(args.report, found, backends, os.environ, args.root, force=args.force)
+        write_report(
+            *(args.report, found, backends, os.environ, args.root),
+            force=args.force,
+            memory=memory,
+        )
     if args.json:
         installed = [{"name": name, "missing": missing or None} for name, missing in backends]
-        print(json.dumps({"forge": __version__, **as_json(found), "backends": installed}))
+        known = {
+            "quarantines": [standing_as_json(standing) for standing in memory.standings],
+            "notes": list(memory.notes),
+        }
+        print(json.dumps({"forge": __version__, **as_json(found), **known, "backends": installed}))
         return
     for line in report(found, knowledge(), backends, verbose=args.verbose):
         print(line)
+    for line in in_words(memory):
+        print(clean(line))
     if args.report:
         print(f"the report is in {clean(str(args.report))}: look through it before you send it")
 

@@ -126,6 +126,7 @@ def test_what_was_planted_was_seen_by_the_examination(tmp_path: Path) -> None:
 def test_what_a_developer_needs_is_in_it(written: dict[str, str]) -> None:
     assert {name.removeprefix("forge-report/") for name in written} == {
         *("README.txt", "facts.json", "findings.json", "kernel-log.txt", "versions.json"),
+        "memory.json",
         "hangs/01.json",
     }
     facts = json.loads(written["forge-report/facts.json"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from dataclasses import replace
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from forge.spec import BackendSpec
+from forge.state import Ledger, Machine
 from forge.testing.environment import with_plugin
 from forge.testing.faulty import faulty
 
@@ -206,6 +208,38 @@ def test_ctrl_c_ends_it_with_the_table_so_far_and_no_worker_left(
     running.wait_for("stopped: you stopped it")
     assert running.end() == 130
     assert workers_of(env["FORGE_STATE"]) == []
+
+
+def test_a_machine_that_freezes_in_it_is_noticed_afterwards(
+    forge_command, installed, terminal, tiny_chat, tmp_path, monkeypatch
+):
+    for name, value in installed("HSA_ENABLE_SDMA=0", **HANGS).items():
+        monkeypatch.setenv(name, value)
+    running = terminal([*forge_command, *TRY, "--yes", "--patience", "50", "-m", str(tiny_chat)])
+    running.wait_for("gpu: as it is")
+    time.sleep(2)
+    running.process.kill()
+    running.process.wait()
+    workers_of(str(tmp_path / "state"))
+    later = tmp_path / "proc/sys/kernel/random/boot_id"
+    later.parent.mkdir(parents=True)
+    later.write_text("another boot\n")
+    with Ledger.open(tmp_path / "state", Machine(proc=tmp_path / "proc")) as ledger:
+        (left,) = ledger.recover()
+    assert left.key.backend == "gpu"
+    assert left.quarantine is not None
+    assert "the machine went down" in left.quarantine.reason
+
+
+def test_where_the_drivers_files_do_not_answer_nothing_is_tried(forge, tmp_path):
+    file = tmp_path / "root/sys/bus/pci/devices/0000:03:00.0/fw_version/mes_fw_version"
+    file.parent.mkdir(parents=True)
+    for name, text in (("class", "0x030000"), ("vendor", "0x1002"), ("device", "0x744c")):
+        (file.parents[1] / name).write_text(f"{text}\n")
+    os.mkfifo(file)
+    done = forge("doctor", "--experiment", "--yes", "--root", tmp_path / "root")
+    assert done.returncode == 1
+    assert "nothing can be tried before a reboot" in done.stderr
 
 
 def workers_of(state: str) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from forge.errors import UsageError
+from forge.errors import ForgeError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,6 +61,7 @@ def refuse_strays(args: argparse.Namespace) -> None:
 def run_experiment(args: argparse.Namespace) -> int:
     """0 when it came to an end, whatever it found; 1 if it was not allowed to; 130 for Ctrl-C."""
     from forge.doctor.experiment import Experiment
+    from forge.doctor.text import clean
     from forge.order import order
     from forge.past import Past
     from forge.state import Ledger
@@ -82,7 +83,7 @@ def run_experiment(args: argparse.Namespace) -> int:
     done = Experiment()
     with _interrupts() as interrupted:
         if not args.json:
-            print(f"model {model.name}")
+            print(f"model {clean(model.name)}")
         _follow(done.run(places, options, here, args.max_tokens or 32, interrupted), args)
     return _conclude(args, done, interrupted())
 
@@ -100,6 +101,11 @@ def _circumstances(args: argparse.Namespace, asked: str) -> Circumstances:
             raise UsageError(f"--env {text!r:.60}: write it as NAME=VALUE, or NAME= to unset it")
         own.append(strategy)
     found = examine(args.root, state=state_folder())
+    if found.facts.hung:
+        raise ForgeError(
+            f"reading /{found.facts.hung[0]} hangs: the driver does not answer, and nothing can be "
+            "tried before a reboot"
+        )
     rules = {finding.rule.id for finding in found.findings}
     names = {s.id for s in (*strategies(), *own)} | rules
     for only in args.only or ():

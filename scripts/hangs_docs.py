@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from forge.doctor.experiment import AFTER_A_KILL
+from forge.doctor.experiment_plan import Strategy, strategies
 from forge.doctor.rules import Knowledge, Rule, knowledge
 
 TARGET = Path(__file__).parents[1] / "docs/hangs.md"
@@ -16,13 +18,15 @@ TARGET = Path(__file__).parents[1] / "docs/hangs.md"
 HEAD = """\
 # Why AMD GPUs hang, and what to do
 
-Written by `scripts/hangs_docs.py` from `core/forge/doctor/rules.toml`: change that, not this file.
+Written by `scripts/hangs_docs.py` from `rules.toml` and `strategies.toml` in `core/forge/doctor`:
+change those, not this file.
 
     forge doctor                      what holds on this machine, and what to change
     forge doctor -v                   what is ruled out as well
     forge doctor --explain RULE       a rule whole, and what is known of it here
     forge doctor --report FILE.tar.gz what a driver's developers need, nothing personal in it
     forge doctor --json               everything, for a program
+    forge doctor --experiment         what helps here, tried out; it asks first
 
 It needs no root. A finding is **certain** when everything that its rule asks for is known and so,
 and **possible** when a part of it could not be found out; then it says which, and how to make it
@@ -35,6 +39,25 @@ None of them was tried on AMD hardware, and what a thread came to may have chang
 How sure a rule is:
 
 {confidence}
+"""
+
+EXPERIMENTS = """\
+## Experiments
+
+`forge doctor --experiment` runs a model again and again, each time with one thing changed, in a
+process of its own that is killed when it makes no progress. It asks before, because a driver may
+hang all the same: the screen may go black, the machine may freeze. Where nobody can be asked, it
+needs `--yes`. Each trial opens the device, wants known answers, loads the model (`-m`), reads a
+prompt and writes `-n` tokens. A failure is kept on record like one in a reply, under the settings
+that it came with; a backend in quarantine is tried all the same.
+
+After a kill the device has {seconds:g} seconds to answer known questions, with settings that worked
+before; if it fails, if the killed process stays in its driver, or if the kernel's log says that the
+device is lost, the experiment stops. `--keep` writes the variables that helped into the
+configuration, for that backend alone; without it they are offered at a terminal. `--env NAME=VALUE`
+adds a trial (`--env NAME=` takes a variable away), `--only ID` picks some, `-b` one backend; the
+others are tried as they are. Ctrl-C ends it with the table so far.
+
 """
 
 JSON = """\
@@ -55,10 +78,18 @@ One object. A later version may add keys; `schema` changes when one changes its 
 | `effects` | `stack`, `action` ("block" or "demote"), `device`, `rule`, `reason` |
 | `kernel_log` | `source`, `why` it cannot be read, `hits`: `signature`, `line`, `address`, … |
 | `hangs`, `broken_hangs` | the last hangs, the newest first; how many records are damaged |
+| `quarantines` | what is not used here: `backend`, `device`, `reason`, whether it `holds`, … |
+| `notes` | what is wrong with the file where forge remembers such things |
 | `backends` | `name`, and what is `missing` for it |
 
 A fact that could not be found out is an object: `unknown` says why, `how` what would make it known.
 `null` is what certainly is not there. `device` is "" for the machine as a whole.
+
+With `--experiment` it is another object: `trials`, each with `backend`, `strategy`, what that
+changes (`env`, `unset`, `frugal`, `asked_device`), the phase `reached` ("reply" is the end), `ok`,
+`kind` and `error`, `seconds`, `tokens`, `tokens_per_s`, and the `record` of a failure; `stopped`
+says why not all of them ran, and `untried` which did not; `winners` are what helped a backend that
+fails as it is, `kept` the backends whose variables were written down.
 """
 
 
@@ -145,7 +176,29 @@ def hangs(known: Knowledge) -> str:
             for s in known.signatures
         ),
     )
+    lines += experiments(strategies())
     return "\n".join([*lines, JSON]).strip() + "\n"
+
+
+def experiments(known: Iterable[Strategy]) -> Iterator[str]:
+    """What is tried, and who says that it helped."""
+    yield EXPERIMENTS.format(seconds=AFTER_A_KILL)
+    yield from table(
+        ("strategy", "for", "sets", "so that", "sources"),
+        (
+            (
+                strategy.id + (f"-{strategy.each.upper()}" if strategy.each else ""),
+                ", ".join(strategy.stacks) or "any",
+                " ".join(f"`{name}={value}`" for name, value in strategy.env.items())
+                + " ".join(f"unset `{name}`" for name in strategy.unset),
+                strategy.changes,
+                ", ".join(map(link, strategy.sources)),
+            )
+            for strategy in known
+        ),
+    )
+    yield "Before these comes what the remedies of the findings say, as far as it is a variable."
+    yield ""
 
 
 def anchor(title: str) -> str:

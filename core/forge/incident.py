@@ -25,6 +25,8 @@ class Incident:
     tokens: of the reply that were shown. threads, stack, log: the worker's (`process.Testimony`).
     struck: somebody else ended the worker. left_behind: killed, it stayed in its driver.
     kernel: what the kernel's log says of the device since. parts: versions, as in the ledger's key.
+    address: where the device sits, "0000:03:00.0" on PCI; "" where nobody said.
+    prompt_tokens: of the prompt, those that the reply in progress had to read; 0 before one.
     No text of the person's is in it, and the home folder is written as "~".
     """
 
@@ -47,6 +49,8 @@ class Incident:
     left_behind: bool = False
     kernel: tuple[str, ...] = ()
     parts: Mapping[str, str] = field(default_factory=dict[str, str])
+    address: str = ""
+    prompt_tokens: int = 0
     forge: str = __version__
     when: float = field(default_factory=time.time)
 

@@ -32,6 +32,8 @@ def inquire(runner: Runner, error: BackendError, tokens: int) -> Incident:
         threads=found.threads,
         stack=found.stack,
         log=found.log,
+        address=device.address if device else "",
+        prompt_tokens=runner.pace.prefilled,
     )
 
 

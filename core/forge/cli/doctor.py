@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forge.cli.doctor_experiment import add_options, refuse_strays, run_experiment
 from forge.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,8 +26,11 @@ def add(subparsers: Any) -> None:
     verb.add_argument(
         "--explain", metavar="RULE", help="a rule, a log signature, or why a remedy is none"
     )
-    verb.add_argument("-m", "--model", metavar="FILE", type=Path, help="a model that is to fit")
+    verb.add_argument(
+        "-m", "--model", metavar="FILE", type=Path, help="a model that is to fit, or to be tried"
+    )
     verb.add_argument("-v", "--verbose", action="store_true", help="name what is ruled out as well")
+    add_options(verb)
     verb.add_argument("--root", type=Path, default=Path("/"), help=argparse.SUPPRESS)
     verb.set_defaults(run=run)
 
@@ -42,6 +46,9 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--explain goes without --json and --report")
     if not args.root.is_dir():
         raise UsageError(f"--root {args.root}: there is no such folder")
+    refuse_strays(args)
+    if args.experiment:
+        return run_experiment(args)
     size = _size(args.model)
     found = examine(args.root, state=state_folder(), model_bytes=size)
     if args.explain is not None:
@@ -59,17 +66,31 @@ def _show(args: argparse.Namespace, found: Examination) -> None:
     from forge.doctor import knowledge
     from forge.doctor.archive import write_report
     from forge.doctor.as_json import as_json
+    from forge.doctor.hangs import state_folder
+    from forge.doctor.memory import in_words, remembered, standing_as_json
     from forge.doctor.text import clean, report
 
     backends = _backends()
+    names = [name for name, _ in backends]
+    memory = remembered(state_folder().absolute(), names, found, args.root)
     if args.report:
-        write_report(args.report, found, backends, os.environ, args.root, force=args.force)
+        write_report(
+            *(args.report, found, backends, os.environ, args.root),
+            force=args.force,
+            memory=memory,
+        )
     if args.json:
         installed = [{"name": name, "missing": missing or None} for name, missing in backends]
-        print(json.dumps({"forge": __version__, **as_json(found), "backends": installed}))
+        known = {
+            "quarantines": [standing_as_json(standing) for standing in memory.standings],
+            "notes": list(memory.notes),
+        }
+        print(json.dumps({"forge": __version__, **as_json(found), **known, "backends": installed}))
         return
     for line in report(found, knowledge(), backends, verbose=args.verbose):
         print(line)
+    for line in in_words(memory):
+        print(clean(line))
     if args.report:
         print(f"the report is in {clean(str(args.report))}: look through it before you send it")
 

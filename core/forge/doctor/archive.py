@@ -18,6 +18,7 @@ from forge._version import __version__
 from forge.doctor.as_json import as_json
 from forge.doctor.examination import Examination
 from forge.doctor.hangs import HangRecord
+from forge.doctor.memory import Memory, standing_as_json
 from forge.doctor.redact import Redactor
 from forge.doctor.rules import knowledge
 from forge.errors import OutputError, UsageError
@@ -31,6 +32,7 @@ findings.json   known conditions that hold or may hold, and those that are ruled
 kernel-log.txt  lines of this boot's kernel log about graphics
 hangs/          the last hangs: phase, times, and what the worker's driver printed
 versions.json   of forge, Python and the backends
+memory.json     what forge does not use here and why, and how long pieces of work take
 
 Names of the user and the host, the home folder, serial numbers and addresses of network cards are
 taken out; so are lines of a worker's output that do not look like a driver's.
@@ -45,15 +47,19 @@ def write_report(
     root: Path = Path("/"),
     *,
     force: bool = False,
+    memory: Memory | None = None,
 ) -> None:
-    """Write the archive whole or not at all.
+    """Write the archive whole or not at all. memory: what the ledger knows.
 
     UsageError where the file is there and `force` was not given; OutputError where it cannot be
     written.
     """
     if os.path.lexists(path) and not force:
         raise UsageError(f"{path}: there is such a file already; --force overwrites it")
-    data = _archive(_contents(found, backends, Redactor(environ, root)))
+    redact = Redactor(environ, root)
+    files = _contents(found, backends, redact)
+    files["memory.json"] = _json(_memory(memory or Memory(), redact))
+    data = _archive(files)
     draft = ""
     try:
         handle, draft = tempfile.mkstemp(".draft", f".{path.name}.", path.parent)
@@ -140,7 +146,27 @@ def _hang(record: HangRecord, redact: Redactor) -> dict[str, Any]:
     known = asdict(record)
     del known["file"]
     lines = {name: redact.lines(known.pop(name)) for name in ("log", "trace")}
+    known["reason"] = _reason(known["reason"], redact)
     return redact.values(known) | lines  # type: ignore[no-any-return]
+
+
+def _reason(reason: str, redact: Redactor) -> str:
+    """How a worker ended is forge's own text; the last line that it printed may be anything."""
+    if not reason.startswith("the worker "):
+        return redact.text(reason)
+    how, colon, words = reason.partition(": ")
+    return redact.text(how) + (f": {redact.lines([words])[0]}" if colon else "")
+
+
+def _memory(memory: Memory, redact: Redactor) -> dict[str, Any]:
+    """What a person wrote down with `forge quarantine add`, which has no phase, is left out."""
+    standings = [standing_as_json(standing) for standing in memory.standings]
+    for entry in standings:
+        told = entry["phase"] or entry["until_reboot"]
+        entry["reason"] = _reason(entry["reason"], redact) if told else "(left out)"
+    paces = [asdict(row) for row in memory.paces]
+    known = {"notes": list(memory.notes), "quarantines": standings, "paces": paces}
+    return redact.values(known)  # type: ignore[no-any-return]
 
 
 def _json(value: object) -> str:

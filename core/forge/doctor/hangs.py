@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -19,6 +20,8 @@ from forge.errors import BackendHung
 
 _LARGEST = 1 << 20
 _MOST = 50
+_CALLS = 3
+_ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 _COPY = re.compile(r"copy|memcpy|sdma|upload", re.IGNORECASE)
 
 
@@ -29,7 +32,9 @@ class HangRecord:
     kind: the name of the error's class. detail: the piece of work that it stopped in.
     when: seconds since 1970. age_s: how old the last beat was; budget_s: how old it might be.
     log: the worker's last lines. trace, threads: where it was, in Python and in the kernel.
-    kernel: ids of the kernel's signatures. None and "" are what the record does not say.
+    kernel: ids of the kernel's signatures. address: where the device sits, on PCI.
+    struck: somebody else ended the worker; left_behind: killed, it stayed in its driver.
+    None and "" are what the record does not say.
     """
 
     file: str
@@ -47,6 +52,15 @@ class HangRecord:
     trace: tuple[str, ...] = ()
     threads: tuple[str, ...] = ()
     kernel: tuple[str, ...] = ()
+    address: str = ""
+    tokens: int | None = None
+    struck: bool = False
+    left_behind: bool = False
+
+    @property
+    def where(self) -> tuple[str, ...]:
+        """The innermost calls of the thread that worked, the innermost first."""
+        return innermost(self.trace)
 
     @property
     def driver_stack(self) -> str:
@@ -87,7 +101,7 @@ def _read(path: Path) -> HangRecord | None:
         return None
     if not isinstance(found, dict):
         return None
-    tokens = _number(found.get("prompt_tokens"))
+    prompt, tokens = (_number(found.get(name)) for name in ("prompt_tokens", "tokens"))
     return HangRecord(
         path.name,
         backend=_one_line(found.get("backend")),
@@ -99,12 +113,25 @@ def _read(path: Path) -> HangRecord | None:
         when=_number(found.get("when")),
         age_s=_number(found.get("age_s")),
         budget_s=_number(found.get("budget_s")),
-        prompt_tokens=None if tokens is None else int(tokens),
+        prompt_tokens=None if prompt is None else int(prompt),
         log=_lines(found.get("log")),
         trace=_lines(found.get("stack")),
         threads=_lines(found.get("threads")),
         kernel=_lines(found.get("kernel")),
+        address=_one_line(found.get("address")),
+        tokens=None if tokens is None else int(tokens),
+        struck=found.get("struck") is True,
+        left_behind=found.get("left_behind") is True,
     )
+
+
+def innermost(trace: Sequence[str]) -> tuple[str, ...]:
+    """Up to three calls of the thread that faulthandler calls the current one, else of the last."""
+    heads = [at for at, line in enumerate(trace) if line.endswith("(most recent call first):")]
+    current = [at for at in heads if trace[at].startswith("Current thread")]
+    start = (current or heads or [-1])[-1] + 1
+    calls = (line.strip() for line in trace[start : start + _CALLS])
+    return tuple(itertools.takewhile(lambda line: line.startswith("File "), calls))
 
 
 def _one_line(value: Any) -> str:
@@ -154,11 +181,15 @@ def _of_record(record: HangRecord) -> dict[str, Value]:
     elif record.age_s is not None and record.budget_s is not None:
         stalled = record.age_s >= record.budget_s
     said = (*record.log, *record.trace, record.reason, record.detail)
+    # A call's file may be called upload.py: its function says more ("File …, line 3 in copy").
+    where = " ".join(
+        [record.detail, *(call.rpartition(" in ")[2] for call in record.where)]
+    ).strip()
     return {
         "hang_stack": record.driver_stack or unsaid,
         "hang_phase": record.phase or unsaid,
         "hang_stalled": stalled,
-        "hang_in_copy": bool(_COPY.search(record.detail)) if record.detail else unsaid,
+        "hang_in_copy": bool(_COPY.search(where)) if where else unsaid,
         "hang_prompt_tokens": unsaid if record.prompt_tokens is None else record.prompt_tokens,
         **{f"stderr.{hit.signature}": True for hit in scan(said, "stderr")},
         "stderr.*": False if record.log else unsaid,
@@ -169,6 +200,8 @@ def _is_about(record: HangRecord, gpu: Gpu, *, only: bool) -> bool | None:
     """None where it cannot be told."""
     if record.driver_stack == "" and record.backend:
         return False  # a backend that uses no driver stack we know, such as the CPU's
+    if _ADDRESS.fullmatch(record.address.lower()):
+        return record.address.lower() == gpu.address
     device = record.device.lower()
     if gpu.address in device or (gpu.isa_name and gpu.isa_name in device and only):
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
 
@@ -11,6 +12,7 @@ from forge.doctor.facts import Facts, Gpu, Unknown, bytes_in_words
 from forge.doctor.hangs import HangRecord
 from forge.doctor.judge import Finding
 from forge.doctor.rules import Knowledge
+from forge.errors import BackendHung
 
 _WIDTH = 96
 _HANGS = 3
@@ -157,14 +159,33 @@ def _hang(record: HangRecord, known: Knowledge) -> Iterator[str]:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.when))
     parts = [record.backend or "a backend", f"on {record.device}" if record.device else ""]
     parts += [f"in {record.phase}" if record.phase else "", record.detail]
-    yield clean(f"hang: {when}, {', '.join(filter(None, parts))}")
+    parts += [f"after {record.tokens} tokens" if record.tokens else ""]
+    what = "hang" if record.kind in ("", BackendHung.__name__) else "failure"
+    yield clean(f"{what}: {when}, {', '.join(filter(None, parts))}")
     if record.reason:
         yield f"    {clean(record.reason)}"
     if record.age_s is not None and record.budget_s is not None:
         yield f"    no progress for {record.age_s:.1f} s; {record.budget_s:.1f} s were allowed"
+    yield from _whereabouts(record)
     names = {signature.id: signature for signature in known.signatures}
     for name in filter(names.__contains__, record.kernel):
         signature = names[name]
         yield f"    the kernel: {signature.means}; {known.actions[signature.action]}"
     if record.log:
         yield f"    last line: {clean(record.log[-1])[:160]}"
+
+
+def _whereabouts(record: HangRecord) -> Iterator[str]:
+    """Where its threads were, and what became of the process."""
+    for number, call in enumerate(record.where):
+        yield f"    {'it was in' if not number else 'called by'}: {clean(call)[:160]}"
+    states = Counter(filter(None, map(str.strip, record.threads)))
+    if states:
+        threads = [f"{count} x {state}" for state, count in states.most_common(5)]
+        yield f"    threads: {clean(', '.join(threads))[:300]}"
+    if any(state.startswith("D") for state in states):
+        yield "    a thread in state D waits in a driver: nothing can end it, not even SIGKILL"
+    if record.struck:
+        yield "    somebody else ended the process: this accuses no driver"
+    if record.left_behind:
+        yield "    killed, it stayed in its driver: only a reboot frees the device"

@@ -93,3 +93,27 @@ def test_a_hang_of_one_gpu_is_not_held_against_the_other(tmp_path: Path) -> None
 def test_a_hang_of_the_cpu_accuses_no_gpu(tmp_path: Path) -> None:
     found = look(tmp_path, on(SOUND, hangs=(hang(backend="cpu", phase="load"), hang(when=1e9))))
     assert not found.findings
+
+
+def test_the_address_says_which_gpu_it_was(tmp_path: Path) -> None:
+    other = replace(SOUND.cards[0], address="0000:03:00.0")
+    two = replace(SOUND, cards=(SOUND.cards[0], other))
+    record = hang(device="AMD Radeon RX 7900 XTX", address="0000:03:00.0", prompt_tokens=64)
+    found = look(tmp_path, replace(two, hangs=(record,)))
+    here = {gpu.address: found.facts.value("hang_prompt_tokens", gpu) for gpu in found.facts.gpus}
+    assert here["0000:03:00.0"] == 64
+    assert here[SOUND.cards[0].address] is None
+
+
+@pytest.mark.parametrize(
+    ("call", "copies"),
+    [
+        ('File "/x/forge_hip/driver.py", line 3 in memcpy', True),
+        ('File "/x/forge_hip/upload.py", line 3 in wait', False),
+    ],
+)
+def test_a_hang_in_a_copy_is_known_by_the_innermost_call(call, copies, tmp_path: Path) -> None:
+    stack = f"Current thread 0x1 (most recent call first):\n  {call}\n"
+    record = hang(detail="", piece="load 3 of 9: blk.0.attn_q", stack=stack, kind="BackendHung")
+    found = look(tmp_path, replace(SOUND, hangs=(record,)))
+    assert found.facts.value("hang_in_copy", found.facts.gpus[0]) is copies

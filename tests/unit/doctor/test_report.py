@@ -14,8 +14,11 @@ import pytest
 
 from forge.doctor import Examination, examine
 from forge.doctor.archive import write_report
+from forge.doctor.memory import Memory, in_words, remembered
 from forge.doctor.redact import Redactor
 from forge.errors import OutputError, UsageError
+from forge.health import Device
+from forge.state import BINS, Key, Ledger
 
 from .cases import STRIX_HALO, on
 from .trees import ADDRESS, Machine, build, hang, write
@@ -71,7 +74,7 @@ def planted(root: Path) -> Examination:
         detail=f"tensor blk.3 of {HOME}/Projects/secret-model.gguf",
         reason=f"no progress for {USER}",
         log=list(WORKER),
-        stack="\n".join(WORKER),
+        stack="\n".join(("Current thread 0x1 (most recent call first):", WORKER[-1], *WORKER)),
         threads=[f"python3 ({USER}) D amdgpu_wait"],
         prompt=PROMPT,
         text=PROMPT,
@@ -126,6 +129,7 @@ def test_what_was_planted_was_seen_by_the_examination(tmp_path: Path) -> None:
 def test_what_a_developer_needs_is_in_it(written: dict[str, str]) -> None:
     assert {name.removeprefix("forge-report/") for name in written} == {
         *("README.txt", "facts.json", "findings.json", "kernel-log.txt", "versions.json"),
+        "memory.json",
         "hangs/01.json",
     }
     facts = json.loads(written["forge-report/facts.json"])
@@ -235,3 +239,62 @@ def test_a_machine_without_secrets_needs_no_redaction(tmp_path: Path) -> None:
     found = examine(tmp_path / "root", environ={}, state=tmp_path / "root/state", seconds=20)
     write_report(tmp_path / "r.tar.gz", found, [], {}, tmp_path / "root")
     assert "left out" in contents(tmp_path / "r.tar.gz")["forge-report/hangs/01.json"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "kept"),
+    [
+        (f"the worker was killed by SIGABRT: {PROMPT}", "the worker was killed by SIGABRT: "),
+        (f"the worker ended with exit code 1: {WORKER[0]}", "the worker ended with exit code 1: "),
+        ("the worker was killed by SIGABRT: HIP error: invalid argument", "HIP error: invalid arg"),
+        ("no progress for 2 s in decode", "no progress for 2 s in decode"),
+    ],
+)
+def test_the_last_words_of_a_worker_are_looked_through(reason, kept, tmp_path: Path) -> None:
+    build(tmp_path, on(STRIX_HALO, hangs=(hang(reason=reason),)))
+    found = examine(tmp_path, environ=ENVIRON, state=tmp_path / "state", seconds=20)
+    write_report(tmp_path / "r.tar.gz", found, [], ENVIRON, tmp_path)
+    text = contents(tmp_path / "r.tar.gz")["forge-report/hangs/01.json"]
+    assert kept in text
+    assert [secret for secret in SECRETS if secret.lower() in text.lower()] == []
+
+
+def test_what_forge_remembers_is_in_it_without_a_persons_notes(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    with Ledger.open(state) as ledger:
+        ledger.quarantine(Key("hip", ADDRESS), PROMPT)  # by hand: it has no phase
+        died = f"the worker was killed by SIGABRT: {WORKER[0]}"
+        ledger.quarantine(Key("hip", ADDRESS, {"kernel": "6.1"}), died, "decode")
+        ledger.opened("hip", "", Device("GPU", "discrete", "0", "amdgpu", ADDRESS))
+        counts = [0.0] * BINS
+        counts[20] = 50.0
+        ledger.add_paces(ADDRESS, "hip", {("decode", 27): counts})
+    build(tmp_path / "root", STRIX_HALO)
+    found = examine(tmp_path / "root", environ=ENVIRON, seconds=20)
+    memory = remembered(state, ["hip"], found, tmp_path / "root")
+    write_report(tmp_path / "r.tar.gz", found, [], ENVIRON, tmp_path, memory=memory)
+    text = contents(tmp_path / "r.tar.gz")["forge-report/memory.json"]
+    assert [secret for secret in SECRETS if secret.lower() in text.lower()] == []
+    known = json.loads(text)
+    assert [entry["reason"].partition(":")[0] for entry in known["quarantines"]] == [
+        "(left out)",
+        "the worker was killed by SIGABRT",
+    ]
+    assert [entry["holds"] for entry in known["quarantines"]] == [True, False]
+    (pace,) = known["paces"]
+    assert (pace["phase"], pace["work"], pace["budget_s"]) == ("decode", 27, 2.0)
+    assert 0.01 < pace["p99_s"] < 0.1
+
+
+def test_a_ledger_that_somebody_damaged_is_told_and_none_is_made(tmp_path: Path) -> None:
+    build(tmp_path / "root", STRIX_HALO)
+    found = examine(tmp_path / "root", environ=ENVIRON, seconds=20)
+    empty = remembered(tmp_path / "nowhere", ["hip"], found, tmp_path / "root")
+    assert empty == Memory()
+    assert not (tmp_path / "nowhere").exists()
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "state.db").write_bytes(b"damaged" * 1000)
+    memory = remembered(tmp_path / "state", ["hip"], found, tmp_path / "root")
+    assert any("state.db" in note for note in memory.notes)
+    assert any("memory: " in line for line in in_words(memory))

@@ -93,7 +93,14 @@ def test_a_sound_machine_is_told_so(tmp_path: Path) -> None:
 
 
 def test_what_is_foreign_cannot_move_the_cursor(tmp_path: Path) -> None:
-    record = hang(reason="\x1b[2J", detail="\x1b]0;x\x07", log=["\x1b[31mred\r"])
+    record = hang(
+        reason="\x1b[2J",
+        detail="\x1b]0;x\x07",
+        log=["\x1b[31mred\r"],
+        stack='Current thread 1 (most recent call first):\n  File "\x1b[2J", line 1 in \x9b31m',
+        threads=["S \x1b[2J", "\u202eD"],
+        kind="\x1b[2J",
+    )
     machine = on(
         SOUND, hangs=(record,), kernel="6.12\x1b[2J", **says("GPU reset begin! \x1b[2J \x9b31m")
     )
@@ -110,6 +117,36 @@ def test_hang_records_are_told_with_what_the_kernel_said(tmp_path: Path) -> None
     assert "no progress for 9.1 s; 4.0 s were allowed" in text
     assert "give the device less work per submission" in text
     assert "last line: last words" in text
+
+
+STACK = """\
+Thread 0x01 (most recent call first):
+  File "/usr/lib/python3.11/threading.py", line 982 in run
+
+Current thread 0x02 (most recent call first):
+  File "/opt/forge_hip/memory.py", line 41 in copy_in
+  File "/opt/forge_hip/backend.py", line 7 in compile
+"""
+
+
+def test_where_a_worker_hung_is_told_the_innermost_first(tmp_path: Path) -> None:
+    record = hang(stack=STACK, threads=["D amdgpu_fence_wait", "S futex_do_wait"] * 2, tokens=7)
+    text = told(tmp_path, on(SOUND, hangs=(record,)))
+    assert 'it was in: File "/opt/forge_hip/memory.py", line 41 in copy_in' in text
+    assert text.index("in copy_in") < text.index("in compile")
+    assert "threading.py" not in text
+    assert "2 x D amdgpu_fence_wait" in text
+    assert "a thread in state D waits in a driver" in text
+    assert "after 7 tokens" in text
+
+
+def test_a_failure_that_was_no_hang_is_not_called_one(tmp_path: Path) -> None:
+    wrong = hang(kind="BackendWrong", struck=False, left_behind=True)
+    text = told(tmp_path, on(SOUND, hangs=(wrong, hang(kind="BackendLost", struck=True))))
+    assert "\nhang:" not in text
+    assert "failure: " in text
+    assert "only a reboot frees the device" in text
+    assert "somebody else ended the process" in text
 
 
 @pytest.mark.parametrize("rule", knowledge().rules, ids=lambda rule: rule.id)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from forge.board import read_block
+from forge import answers
 from forge.budgets import Budgets
 from forge.channel import Channel
 from forge.dialogue import LOAD, OPEN, Dialogue
@@ -20,22 +20,14 @@ from forge.health import Check, Device, Watch, presentable
 from forge.messages import (
     Answer,
     Beat,
-    Block,
-    Evaluate,
-    Finished,
     Generate,
     Hello,
     Load,
     Loaded,
-    Next,
     Open,
     Opened,
     Probe,
     Probed,
-    Started,
-    Tokens,
-    Warm,
-    Warmed,
 )
 from forge.pace import Pace
 from forge.paces import Paces
@@ -43,9 +35,6 @@ from forge.process import Testimony
 from forge.sampling import SamplingParams
 from forge.spec import BackendSpec
 from forge.worker_options import WorkerOptions
-
-_CHUNK = 512
-"""The most tokens of a first chunk, as far as anybody knows."""
 
 
 class Runner:
@@ -192,11 +181,15 @@ class Runner:
 
     def probe(self, interrupted: Callable[[], bool]) -> Generator[Event, None, bool]:
         """Wait until known answers came out right, then ask for the model; False: interrupted."""
-        if not (yield from self.known_answers(interrupted)):
-            return False
+        right = yield from self.known_answers(interrupted)
+        if right:
+            self.load()
+        return right
+
+    def load(self) -> None:
+        """After known answers: ask for the model as well."""
         self._dialogue.send(self._load)
         self._budgets.enter("load")
-        return True
 
     def known_answers(self, interrupted: Callable[[], bool]) -> Generator[Loading, None, bool]:
         """Wait until known answers came out right, no more; False: interrupted."""
@@ -233,21 +226,7 @@ class Runner:
 
     def warm(self, model: Path | None, kv_type: str | None) -> Generator[Loading, None, str]:
         """Have the backend prepare for a model, or for any; the folder where it keeps that."""
-        number = self._dialogue.begin("compile")
-        path = None if model is None else os.fsencode(model)
-        self._dialogue.send(Warm(number, path, kv_type))
-        while True:
-            match answer := self._dialogue.receive(lambda: False, number):
-                case Beat(phase="compile"):
-                    self._budgets.beat("compile", answer.done)
-                    yield Loading(
-                        self.spec.name, "compile", answer.done, answer.total, answer.detail
-                    )
-                case Warmed():
-                    self._dialogue.unfinished = False
-                    return answer.folder
-                case _:
-                    raise self._dialogue.nonsense(answer)
+        return answers.warmed(self._dialogue, self.spec.name, model, kv_type)
 
     def generate(
         self,
@@ -260,64 +239,15 @@ class Runner:
         reuse: bool = True,
     ) -> Generator[Prefill | Token, None, FinishReason]:
         """The reply's tokens as they come; returns why it ended."""
-        number = self._dialogue.begin("idle")
-        made = done = 0
         self.pace = Pace()
-        request = Generate(number, list(tokens), count, list(stops), params.to_dict(), reuse)
-        try:
-            self._dialogue.send(request, interrupted)
-            while True:
-                if not self._channel.pending:
-                    self.pace.gather(count - made)
-                answer = self._dialogue.receive(interrupted, number)
-                if answer is None:
-                    return "cancelled"
-                match answer:
-                    case Started() if answer.kept < len(tokens):
-                        self.pace.prefilled = len(tokens) - answer.kept
-                        done = answer.kept
-                        self._budgets.chunk(min(self.pace.prefilled, _CHUNK))
-                        self._budgets.enter("prefill")
-                    case Beat(phase="prefill") if done < answer.done <= answer.total == len(tokens):
-                        self._budgets.chunk(answer.done - done)
-                        done = answer.done
-                        self._budgets.beat("prefill")
-                        yield Prefill(answer.done, answer.total)
-                    case Tokens():
-                        made += len(answer.ids)
-                        if made > count or max(answer.ids) >= self.vocabulary:
-                            raise self._dialogue.nonsense(answer)
-                        self._budgets.enter("decode")
-                        for token in answer.ids:
-                            self.pace.token()
-                            yield Token(token)
-                    case Finished():
-                        self._dialogue.unfinished = False
-                        return answer.reason
-                    case _:
-                        raise self._dialogue.nonsense(answer)
-        finally:
-            self._dialogue.end(number)
+        request = Generate(0, list(tokens), count, list(stops), params.to_dict(), reuse)
+        return answers.reply(
+            self._dialogue, self._channel, request, self.pace, self.vocabulary, interrupted
+        )
 
     def logits(self, tokens: Sequence[int]) -> Iterator[NDArray[np.float32]]:
         """The logits after each token, in blocks f32 [n, vocabulary]."""
-        number, row = self._dialogue.begin("evaluate"), 0
-        try:
-            self._dialogue.send(Evaluate(number, list(tokens)))
-            while (answer := self._dialogue.receive(lambda: False, number)) is not None:
-                match answer:
-                    case Block() if answer.start == row and answer.count <= len(tokens) - row:
-                        self._budgets.beat("evaluate")
-                        row += answer.count
-                        yield read_block(self._channel.board, answer.count, self.vocabulary)
-                        self._dialogue.send(Next(number))
-                    case Finished() if row == len(tokens):
-                        self._dialogue.unfinished = False
-                        return
-                    case _:
-                        raise self._dialogue.nonsense(answer)
-        finally:
-            self._dialogue.end(number)
+        return answers.blocks(self._dialogue, self._channel, tokens, self.vocabulary)
 
     def last_piece(self) -> str:
         """The last piece of work that the worker named, for people."""

@@ -13,13 +13,14 @@ from forge.errors import BackendError, BackendUnavailable, NoBackend
 from forge.health import Check, Health, Status, not_installed
 from forge.inquiry import inquire
 from forge.order import order
-from forge.past import AFTER_A_KILL, TOO_SLOW, Past, described
+from forge.past import Past, described
 from forge.place import Place
 from forge.runner import Runner
 from forge.spec import BackendSpec
 from forge.state import Ledger
 from forge.store import resolve
 from forge.worker_options import WorkerOptions
+from forge.workers import known_answers
 
 
 def list_backends(
@@ -132,11 +133,12 @@ def _look(place: Place, options: WorkerOptions, past: Past, *, probe: bool) -> H
         wanted = options if probe else replace(options, model=None)
         runner = Runner(spec, wanted, paces=past.paces(spec), probe=probe)
         if probe:
-            worst = _known_answers(runner, past)
-            past.opened(spec, runner.sound)
+            for _ in known_answers(runner, past):
+                if runner.device is not None:
+                    past.opened(spec, runner.device)
             seconds = time.monotonic() - started
             past.proved(spec, seconds)
-            told = f"worst error {worst:.2g}"
+            told = f"worst error {runner.worst:.2g}"
             answers = (Check("known answers", True, told, seconds=round(seconds, 3)),)
         else:
             runner.opened()
@@ -159,21 +161,3 @@ def _look(place: Place, options: WorkerOptions, past: Past, *, probe: bool) -> H
         past.unmark()
     why = "; ".join(filter(None, (place.reason, place.objection)))
     return Health(spec.name, device.name, "ready", (*checks, *answers), devices, why)
-
-
-def _known_answers(runner: Runner, past: Past) -> float:
-    """The worst error; on a device where a worker was just killed they have little time."""
-    end = float("inf")
-
-    def over() -> bool:
-        nonlocal end
-        if end == float("inf") and runner.phase != "start" and past.suspect(runner.spec):
-            end = time.monotonic() + AFTER_A_KILL
-        return time.monotonic() > end
-
-    for event in runner.known_answers(over):
-        if runner.device is not None and event.phase == "compile" and not event.done:
-            past.opened(runner.spec, runner.device)
-    if runner.probing:
-        raise BackendUnavailable(TOO_SLOW)
-    return runner.worst

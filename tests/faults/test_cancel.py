@@ -180,6 +180,8 @@ def test_an_engine_closed_by_another_thread_starts_no_other_worker(remembering) 
     assert ask(remembering(slow, CPU)).fallbacks == []
 
 
+# Python itself leaves a file to the garbage collector where it is interrupted while it opens it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_ctrl_c_at_any_moment_leaves_no_marker(options) -> None:
     past = Past(options, Ledger.open())
     interrupted = 0

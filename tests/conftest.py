@@ -1,5 +1,6 @@
 """What tests share: the command line as a process, tiny models, and the real default model."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from forge.warmup import warm_up
 from forge.worker_options import WorkerOptions
 from forge_cpu.cache import caches
 
+from .faults.matrix.cells import Found, table
+
 
 @pytest.fixture(scope="session", autouse=True)
 def only_our_plugins() -> Iterator[None]:
@@ -29,11 +32,18 @@ def only_our_plugins() -> Iterator[None]:
         os.environ["FORGE_PLUGINS"] = before
 
 
+@pytest.fixture(scope="session")
+def states(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Folders that are not there yet."""
+    base = tmp_path_factory.mktemp("states")
+    return (base / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def a_state_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def a_state_of_its_own(states: Iterator[Path]) -> Iterator[None]:
     """What one test teaches forge is nothing to the next, nor to the person whose machine it is."""
     with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("state")
+        folder = next(states)
         patch.setenv("FORGE_STATE", str(folder))
         patch.setenv("FORGE_CONFIG", str(folder / "no-config.toml"))
         yield
@@ -102,3 +112,19 @@ def forge(forge_command: list[str]) -> Forge:
         )
 
     return run
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the fault matrix, if any of its cells was run."""
+    reports = [each for found in terminalreporter.stats.values() for each in found]
+    cells = [
+        Found(**value)  # type: ignore[arg-type]  # what its own property() gave
+        for report in reports
+        if getattr(report, "when", "") == "call"
+        for name, value in report.user_properties
+        if name == "fault-matrix"
+    ]
+    if cells:
+        terminalreporter.write_sep("=", "fault matrix")
+        for line in table(cells):
+            terminalreporter.write_line(line)

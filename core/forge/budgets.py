@@ -66,6 +66,12 @@ class Budgets:
             return self._patience * max(FIRST_USE * floor, min(slow, CEILING))
         return self._patience * max(floor, min(MARGIN * (known or 0.0), CEILING))
 
+    def longest(self) -> float:
+        """Seconds that a worker may take whose weights come from a slow disk all the while."""
+        if self.phase not in ("load", *_BY_WEIGHTS):
+            return 0.0
+        return self._patience * min(self._weights / (_SLOWEST / 4), CEILING)
+
     def beat(self, phase: str, done: int = 1, total: int = 0) -> None:
         """A piece of the phase is finished, `done` of `total` if there is a total."""
         self.phase = _NEXT.get(phase, phase) if 0 < total <= done else phase

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from forge.errors import BackendError, BackendHung, BackendLost, UsageError
+from forge.errors import BackendError, BackendHung, BackendLost, BackendUnavailable, UsageError
 from forge.frames import ANSWER_BYTES, Assembler, BadFrame, frame
 from forge.messages import Answer, Close
 from forge.process import Testimony, WorkerProcess
@@ -56,7 +56,8 @@ class Channel(Generic[A]):
         self._torn = False
         self.awaited = False
         """Whether the last message came while it was waited for, and nothing stopped this process:
-        then the worker has just sent it."""
+        then the worker has just sent it. Not so after time for which nobody is to blame: nobody is
+        to be judged by it either."""
 
     @property
     def pid(self) -> int:
@@ -84,6 +85,8 @@ class Channel(Generic[A]):
             rest = memoryview(frame(message))
         except BadFrame as error:
             raise UsageError(f"the request is too large: {error}") from None
+        except UnicodeEncodeError as error:  # in what a plugin wants to be told
+            raise BackendUnavailable(f"what its worker is to be told is no text: {error}") from None
         whole = len(rest)
 
         def write(ready: int) -> bool:
@@ -100,13 +103,15 @@ class Channel(Generic[A]):
             self._torn |= 0 < len(rest) < whole
         return not rest
 
-    def receive(self, seconds: float, interrupted: Callable[[], bool] = _never) -> A | None:
+    def receive(
+        self, seconds: float, interrupted: Callable[[], bool] = _never, longest: float = 0.0
+    ) -> A | None:
         """The next message, or None once `interrupted` says so.
 
         The budget counts only time in which this process itself ran: a slice that took much longer
         than asked (suspend, Ctrl-Z, a debugger) starts it anew. Nor does it count time for which
-        the worker lacked a core, or in which its pages came from a disk. Half a message is no
-        progress.
+        the worker lacked a core, or in which its pages came from a disk: up to ten budgets, or
+        `longest` seconds if that is more. Half a message is no progress.
         """
         self.awaited = False
         if interrupted():
@@ -120,8 +125,18 @@ class Channel(Generic[A]):
             return found is not None
 
         if found is None:
-            self._wait(select.POLLIN, read, seconds, interrupted)
+            self._wait(select.POLLIN, read, seconds, interrupted, longest)
         return found
+
+    def gather(self) -> None:
+        """Take what has come off the socket without a wait, so that the worker can go on."""
+        try:
+            while self.usable and self._assembler.pending < self._largest:
+                self._read()
+        except OSError:
+            pass
+        except BackendError:
+            self._torn = True  # it has ended: not to be asked again
 
     @property
     def pending(self) -> bool:
@@ -134,6 +149,7 @@ class Channel(Generic[A]):
         step: Callable[[int], bool],
         seconds: float,
         interrupted: Callable[[], bool],
+        longest: float = 0.0,
     ) -> None:
         """Call `step` whenever the socket is ready, until it is satisfied."""
         poll = select.poll()
@@ -143,13 +159,23 @@ class Channel(Generic[A]):
             part = min(SLICE, seconds - waited)
             if part <= 0:
                 now = self._worker.signs()
-                waited -= _excused(now, before, waited)
+                if (
+                    self._worker.traced()
+                ):  # by somebody with a debugger, who takes the time it takes
+                    waited, awaited, before = 0.0, False, now
+                    continue
+                excused = _excused(now, before, waited)
+                awaited = awaited and not excused > _OVERSLEPT
+                waited -= excused
                 before = now
-                if waited + _OVERSLEPT / 10 >= seconds or elapsed > _LONGEST * seconds:
+                if waited + _OVERSLEPT / 10 >= seconds or elapsed > max(
+                    _LONGEST * seconds, longest
+                ):
                     raise BackendHung(f"no progress for {seconds:.3g} s")
                 continue
             reading = select.POLLIN if self._assembler.pending < self._largest else 0
             poll.modify(self._connected(), what | reading)
+            self._worker.tidy()
             started = time.monotonic()
             ready = poll.poll(part * 1000)
             took = time.monotonic() - started

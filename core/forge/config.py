@@ -62,7 +62,7 @@ def read_config(path: Path | None = None) -> Config:
             content = tomllib.load(file)
     except (FileNotFoundError, NotADirectoryError):
         return Config()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path}: {error}; mend it, or move it away") from None
     for name in content:
         _need(path, name, name == "backends", "is not known: there is only [backends.NAME]")
@@ -108,7 +108,7 @@ def set_env(backend: str, env: Mapping[str, str], path: Path | None = None) -> P
     """
     import tomlkit
 
-    path = path or config_path()
+    path = (path or config_path()).resolve()  # a link stays one
     read_config(path)
     document = tomlkit.parse(path.read_text("utf-8") if path.exists() else "")
     backends = document.setdefault("backends", tomlkit.table(is_super_table=True))

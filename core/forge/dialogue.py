@@ -8,7 +8,7 @@ from collections.abc import Callable
 from forge import errors
 from forge.budgets import Budgets
 from forge.channel import Channel
-from forge.errors import BackendError, BackendLost, ForgeError, UsageError
+from forge.errors import BackendError, BackendHung, BackendLost, ForgeError, UsageError
 from forge.messages import (
     Answer,
     Beat,
@@ -31,6 +31,11 @@ from forge.messages import (
 
 OPEN, LOAD = 1, 2
 """The numbers of a worker's first two requests."""
+_SAID = (
+    *(errors.BackendError, errors.ModelError, errors.GraphError),
+    *(errors.UsageError, errors.ContextOverflow),
+)
+"""What a worker may say went wrong; whatever else it raises is a bug of its backend."""
 _AWAY = 0.1
 """Seconds after which the reader of a reply was away: a program that draws it takes less."""
 _STALE = 1 << 16
@@ -79,6 +84,26 @@ class Dialogue:
         except BackendError:
             self._channel.kill()
 
+    def rests(self, seconds: float) -> bool:
+        """Whether the worker finished what it was asked, abandoned requests as well.
+
+        It is given so many seconds to say so.
+        """
+        end = time.monotonic() + seconds
+        try:
+            while self._abandoned and not self.unfinished:
+                answer = self._channel.receive(seconds + 0.01, lambda: time.monotonic() > end)
+                if answer is None:
+                    return False
+                self.heard = time.monotonic()
+                if not isinstance(answer, Hello) and answer.id in self._abandoned:
+                    self._drop(answer)
+        except BackendHung:
+            return False
+        except BackendError:  # it has ended, or will be when it is asked again
+            self._channel.kill()
+        return not self.unfinished
+
     def send(
         self,
         message: Open | Load | Probe | Warm | Generate | Evaluate | Next,
@@ -96,7 +121,9 @@ class Dialogue:
             if number not in (None, self._number):
                 raise UsageError("this reply was given up when the next one began")
             try:
-                answer = self._channel.receive(self.budgets.seconds(), interrupted)
+                answer = self._channel.receive(
+                    self.budgets.seconds(), interrupted, self.budgets.longest()
+                )
             except BackendError as error:
                 raise self._failed(error) from None
             if answer is None:
@@ -175,6 +202,6 @@ def _piece(answer: Answer) -> str:
 
 def _failure(answer: Failed) -> ForgeError:
     kind = getattr(errors, answer.kind, None)
-    if not (isinstance(kind, type) and issubclass(kind, ForgeError)) or kind is errors.NoBackend:
+    if not (isinstance(kind, type) and issubclass(kind, _SAID)) or kind is errors.NoBackend:
         kind = BackendError
     return kind(answer.message)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from forge.ahead import Ahead
 from forge.budgets import SECONDS
 from forge.errors import BackendWrong, ModelError, NoBackend, UsageError
-from forge.events import Done, Event, Fallback, Ready
+from forge.events import Done, Event, Fallback, FinishReason, Ready
 from forge.gguf import GGUFFile, open_gguf
 from forge.health import Health, Watch, not_installed
 from forge.order import order
@@ -214,12 +214,12 @@ class Engine:
         stop: strings that end the reply; they are not part of its text.
         stop_ids: tokens that end the reply, by default the model's own; not part of it either.
         reuse: False computes the prompt anew, whatever the cache holds.
+        `cancel` ends it from now on, also before its first event is read.
         """
         self._check(tokens)
         if max_tokens is not None and max_tokens < 1:
             raise UsageError(f"a reply of {max_tokens} tokens: ask for at least 1")
         reply = Reply(self.tokenizer, StopMatcher(stop) if stop else None)
-        reply.fallbacks, self._moved = self._moved, []
         events = self._supervisor.generate(
             list(tokens),
             (params or SamplingParams()).resolved(),
@@ -227,12 +227,18 @@ class Engine:
             sorted(self.tokenizer.stop_ids if stop_ids is None else stop_ids),
             reuse=reuse,
         )
+        return self._told(reply, events, len(tokens))
+
+    def _told(
+        self, reply: Reply, events: Generator[Event, None, FinishReason], prompt_tokens: int
+    ) -> Generator[Event, None, None]:
+        reply.fallbacks, self._moved = self._moved, []
         reason = yield from reply.follow(events)
         answered = self._supervisor.answered
         ready = answered.ready_info if answered else None
         yield Done(
             tokens=tuple(reply.tokens),
-            prompt_tokens=len(tokens),
+            prompt_tokens=prompt_tokens,
             finish_reason=reason,
             backend=ready.backend if ready else "",
             device=ready.device if ready else "",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 Status: TypeAlias = Literal["ready", "untried", "failed", "quarantined", "unavailable"]
 """It answers; nobody asked it yet; it failed when it was asked; it failed before, and is left alone
 until something changes; it cannot run here."""
+
+_LONGEST_NAME = 200
+"""Characters of what a device is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +77,18 @@ def not_installed(backend: str, missing: str) -> Health:
     """The health of a backend that lacks a package: `missing` is "what: the command"."""
     what, _, how = missing.partition(": ")
     return Health(backend, "", "unavailable", (Check("installed", False, what, how),))
+
+
+def presentable(device: Device, backend: str) -> Device:
+    """What a backend says of a device, fit for a terminal and for a file.
+
+    One that has neither name, id nor address is known by its backend: "" would be any device.
+    """
+    sound = Device(*(_line(getattr(device, name)) for name in Device.__dataclass_fields__))
+    return sound if sound.key else replace(sound, name=backend)
+
+
+def _line(text: str) -> str:
+    """On one line, without control characters, and of a length that somebody may read."""
+    shown = text[:_LONGEST_NAME].encode(errors="replace").decode()
+    return "".join(c if c.isprintable() else " " for c in shown).strip()

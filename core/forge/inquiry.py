@@ -28,10 +28,15 @@ def inquire(runner: Runner, error: BackendError, tokens: int) -> Incident:
         tokens=tokens,
         ran_s=round(time.monotonic() - runner.started, 3),
         pid=runner.pid,
-        struck=runner.struck,
+        struck=runner.struck or _stopped(found.threads),
         threads=found.threads,
         stack=found.stack,
         log=found.log,
         address=device.address if device else "",
         prompt_tokens=runner.pace.prefilled,
     )
+
+
+def _stopped(threads: tuple[str, ...]) -> bool:
+    """Whether somebody stopped it, by a signal or with a debugger: no driver does."""
+    return bool(threads) and all(state[:1] in ("T", "t") for state in threads)

@@ -74,13 +74,13 @@ def ranked(
         against = _against(spec, device, effects)
         demoted = against is not None and against.action == "demote"
         reason = _reason(spec, kind, tried=tried, demoted=_words(against) if demoted else "")
-        objection = ""
-        if against is not None and against.action == "block":
+        objection, risky = "", against is not None and against.action == "block"
+        if risky:
             objection = _words(against)
         elif kind == "software":
             objection = f"its device is software: `-b {spec.name}` uses it all the same"
         rank = (False, demoted, kind == "integrated", -priority, spec.name)
-        found.append((rank, Place(spec, reason, objection)))
+        found.append((rank, Place(spec, reason, objection, risky)))
     return [place for _, place in sorted(found, key=lambda pair: pair[0])]
 
 

@@ -16,10 +16,8 @@ def outlook(place: Place, supervisor: Supervisor, past: Past) -> Health:
         return Health(name, ready.device, "ready", runner.checks, runner.devices, place.reason)
     quarantine = past.quarantine(place.spec)
     if error := supervisor.failures.get(name):
-        status: Status = "failed"
-        if isinstance(error, BackendUnavailable):
-            status = "quarantined" if quarantine else "unavailable"
-        return _not_used(place, status, str(error))
+        passed_over = quarantine and isinstance(error, BackendUnavailable)
+        return _not_used(place, "quarantined" if passed_over else "failed", str(error))
     if quarantine:
         return _not_used(place, "quarantined", described(quarantine))
     if place.objection:

@@ -19,6 +19,7 @@ from forge.errors import (
     BackendOutOfMemory,
     BackendUnavailable,
     BackendUnsupported,
+    BackendWrong,
     ForgeError,
 )
 from forge.health import Device
@@ -39,6 +40,10 @@ from forge.worker_options import WorkerOptions
 
 if TYPE_CHECKING:
     from forge.doctor import Hit
+
+AFTER_A_KILL = 5.0
+"""Seconds that known answers may take on a device where a worker was killed before."""
+TOO_SLOW = f"known answers took more than {AFTER_A_KILL:g} s on a device where a worker was killed"
 
 _BLAMELESS = (BackendUnavailable, BackendUnsupported, BackendOutOfMemory)
 """A backend that says no, and why, has done nothing that must not be tried again."""
@@ -70,6 +75,11 @@ class Past:
         self._marker: Marker | None = None
         self._devices: dict[str, Device] = {}
         self._paces: dict[tuple[str, str], Paces] = {}
+        self._marked: tuple[BackendSpec, Key, str] | None = None
+        self._suspects: set[str] = set()
+        self._wrong: list[int] = []
+        self._file = _identity(options.model)
+        self._process = os.getpid()
 
     def key(self, spec: BackendSpec) -> Key:
         """The backend on the device that it opened, or will open as far as is known."""
@@ -117,10 +127,12 @@ class Past:
         return probe is None or not probe.ok
 
     def opened(self, spec: BackendSpec, device: Device) -> None:
-        """A backend opened that device."""
+        """A backend opened that device: a marker for it is one for this device from now on."""
         self._devices[spec.name] = device
         if self._ledger:
             self._ledger.opened(spec.name, self._options.device_of(spec) or "", device)
+        if self._marked is not None and self._marked[0] is spec:
+            self.mark(spec, self._marked[2])
 
     def proved(self, spec: BackendSpec, seconds: float) -> None:
         """Known answers came out right."""
@@ -131,16 +143,28 @@ class Past:
         """Write down, before it is done, that the device is given work."""
         if self._ledger is None or spec.floor:
             return
-        if self._marker is None:
-            self._marker = self._ledger.mark(self.key(spec), phase)
-        else:
+        key = self.key(spec)
+        if self._marker is not None and self._marked and self._marked[1] == key:
             self._marker.phase(phase)
+        else:
+            before, self._marker = self._marker, self._ledger.mark(key, phase)
+            if before is not None:
+                before.clear()
+        self._marked = spec, key, phase
 
     def unmark(self) -> None:
         """The device has nothing to do."""
-        if self._marker is not None:
+        if self._marker is not None and self._process == os.getpid():  # a fork has none of its own
             self._marker.clear()
-            self._marker = None
+        self._marker = self._marked = None
+
+    def suspect(self, spec: BackendSpec) -> bool:
+        """Whether a worker was killed on the device that the backend opens, since this was made."""
+        return not spec.floor and self.key(spec).device in self._suspects
+
+    def doubtful(self, spec: BackendSpec) -> bool:
+        """Whether known answers have to come out right before the device is given a model."""
+        return self.unproven(spec) or self.suspect(spec)
 
     def failed(self, spec: BackendSpec, error: BackendError, incident: Incident) -> str:
         """Keep what is known of a failure, and the backend from being tried again.
@@ -148,8 +172,15 @@ class Past:
         Where the kernel says that the device will not come back, it is out for every backend until
         the machine starts anew. Returns the record's path, "" if there is none.
         """
+        guilty = accused(spec, error, incident) and not self._model_changed()
+        if guilty and spec.name in self._devices:
+            self._suspects.add(self._devices[spec.name].key)
         if self._ledger is None:
             return ""
+        if spec.floor and isinstance(error, BackendWrong):
+            self._acquit()
+        if isinstance(error, BackendUnavailable | BackendUnsupported):
+            return ""  # a no is no hang, and each start would bring another record
         hits = () if spec.floor else _kernel(self.key(spec).device, incident)
         device_gone = any(hit.action == _DEAD for hit in hits)
         path = None
@@ -157,9 +188,9 @@ class Past:
             kernel = tuple(dict.fromkeys(hit.signature for hit in hits))
             path = write(replace(incident, kernel=kernel), records_folder())
         record = str(path) if path else ""
-        if accused(spec, error, incident):
-            early = incident.phase in ("start", "open")  # whatever the model
-            self._ledger.quarantine(
+        if guilty:
+            early = incident.phase == "open"  # whatever the model
+            made = self._ledger.quarantine(
                 self._key(spec, "") if early else self.key(spec),
                 str(error),
                 incident.phase,
@@ -167,7 +198,24 @@ class Past:
                 every_backend=device_gone,
                 record=record or None,
             )
+            if made is not None and isinstance(error, BackendWrong):
+                self._wrong.append(made.id)
         return record
+
+    def _model_changed(self) -> bool:
+        """Whether somebody wrote into the model's file, or cut it short, while workers map it.
+
+        One that was removed or replaced stays as it is for whoever has it.
+        """
+        now = _identity(self._options.model)
+        return now[:1] == self._file[:1] and now != self._file
+
+    def _acquit(self) -> None:
+        """The floor computes nonsense as well: it is the model's, and no device's."""
+        for number in self._wrong:
+            if self._ledger:
+                self._ledger.clear(number)
+        self._wrong.clear()
 
     def stuck(self, spec: BackendSpec, pid: int) -> None:
         """A worker was killed, and stays in its driver."""
@@ -187,7 +235,8 @@ class Past:
         return paces
 
     def remember(self) -> None:
-        """Keep the paces that were seen since the last time."""
+        """A request has ended: keep the paces that were seen since the last time."""
+        self._wrong.clear()
         for (device, backend), paces in self._paces.items():
             new = paces.take()
             if new and self._ledger:
@@ -201,10 +250,28 @@ class Past:
             self._ledger.close()
             self._ledger = None
 
+    def __del__(self) -> None:
+        if getattr(self, "_marker", None) is not None:
+            with suppress(Exception):  # of an engine that was not closed; the interpreter may end
+                self.unmark()
+
 
 def accused(spec: BackendSpec, error: BackendError, incident: Incident) -> bool:
-    """Whether a failure is the backend's or its device's, so that it will come again."""
-    return not (spec.floor or incident.struck or isinstance(error, _BLAMELESS))
+    """Whether a failure is the backend's or its device's, so that it will come again.
+
+    Before a worker says hello it has loaded no driver: then it is Python's, or the machine's.
+    """
+    blameless = spec.floor or incident.struck or incident.phase == "start"
+    return not (blameless or isinstance(error, _BLAMELESS))
+
+
+def _identity(path: str | None) -> tuple[int, ...]:
+    """Of a file: its inode, and what changes when somebody writes into it."""
+    if path is not None:
+        with suppress(OSError):
+            found = os.stat(path)
+            return found.st_ino, found.st_size, found.st_mtime_ns
+    return ()
 
 
 def _kernel(device: str, incident: Incident) -> tuple[Hit, ...]:

@@ -11,9 +11,11 @@ from forge.spec import BackendSpec
 class Place:
     """A backend in the order, and why it has this place.
 
-    objection: why it is passed over for the time being; "" for one that is tried.
+    objection: why it is passed over for the time being; "" for one that is tried. risky: even to
+    open it is advised against.
     """
 
     spec: BackendSpec
     reason: str
     objection: str = ""
+    risky: bool = False

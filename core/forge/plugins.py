@@ -134,7 +134,14 @@ class Plugins:
         for plugin in self.plugins:
             if not plugin.problem:
                 for function in self._implementations("forge_faults", plugin):
-                    offered = function()
+                    try:
+                        with redirect_stdout(sys.stderr):
+                            offered = function()
+                    except KeyboardInterrupt:
+                        raise
+                    except BaseException as error:  # whatever a plugin raises
+                        reason = _reason(error)
+                        raise PluginError(f"{plugin.name}: forge_faults: {reason}") from error
                     if not isinstance(offered, list | tuple) or not all(
                         isinstance(fault, DriverFault) for fault in offered
                     ):

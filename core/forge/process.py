@@ -11,16 +11,17 @@ import subprocess
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 from forge.errors import BackendLost
-from forge.signs import Signs, signs, whereabouts
+from forge.log import Log
+from forge.signs import Signs, held, signs, whereabouts
 
 _F_SETSIG = 10  # Linux's fcntl(2); Python does not name it
 _LOWEST = 3
-_TAIL = 2000
 
 
 STACK_SIGNAL = signal.SIGUSR2
@@ -52,10 +53,12 @@ class WorkerProcess:
     """
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str]) -> None:
+        self._host = os.getpid()
         with _interrupts_later(), ExitStack() as ours, ExitStack() as theirs:
             try:
                 self.board = _closing(ours, _anonymous_file())
-                self._log = ours.enter_context(tempfile.TemporaryFile())  # a pipe could fill up
+                self._log = Log()  # a pipe could fill up, and block the driver's prints
+                ours.callback(self._log.close)
                 self.socket, other = socket.socketpair()
                 ours.enter_context(self.socket)
                 connection = _closing(theirs, other.detach())
@@ -67,31 +70,36 @@ class WorkerProcess:
                     pass_fds=(connection, self.board, end),
                     env=env,
                     stdin=subprocess.DEVNULL,
-                    stdout=self._log,
-                    stderr=self._log,
+                    stdout=self._log.descriptor,
+                    stderr=self._log.descriptor,
                     start_new_session=True,  # the terminal's signals are for the host
                 )
-            except OSError as error:
+            except (OSError, ValueError) as error:  # a plugin's variable may be none
                 raise BackendLost(f"the worker cannot be started: {error}") from None
             _tie(end, self.process.pid)
             self.socket.setblocking(False)
-            self._tail = b""
             self._resources = ours.pop_all()
             self.open = True
+            _open.add(self)
 
     def kill(self, seconds: float) -> bool:
         """SIGKILL to it and what it started; False if it stays, stuck in its driver."""
         try:
-            if self.process.poll() is None:
+            if self._mine and self.process.poll() is None:
                 with suppress(ProcessLookupError):
                     os.killpg(self.process.pid, signal.SIGKILL)
                 self.ended(seconds)
         finally:
             if self.open:
                 self.open = False
-                self.log_tail()
+                self._log.tail()
                 self._resources.close()
-        return self.process.poll() is not None
+        return not self._mine or self.process.poll() is not None
+
+    @property
+    def _mine(self) -> bool:
+        """Whether this process started it, rather than one that it was forked from."""
+        return self._host == os.getpid()
 
     def ended(self, seconds: float) -> bool:
         """Whether it ends by itself within that time."""
@@ -114,18 +122,22 @@ class WorkerProcess:
         log, where = self.log_tail(), whereabouts(self.process.pid)
         stack = ""
         if self.open and self.process.poll() is None:
-            start = os.fstat(self._log.fileno()).st_size
+            start = self._log.position
             with suppress(ProcessLookupError):
                 os.kill(self.process.pid, STACK_SIGNAL)
             end = time.monotonic() + seconds
             while time.monotonic() < end and not stack.endswith("\n"):
                 time.sleep(0.005)
-                stack = os.pread(self._log.fileno(), _TAIL, start).decode(errors="replace")
+                stack = self._log.since(start)
         return Testimony(where, stack, log)
 
     def signs(self) -> Signs:
         """What the kernel says of it."""
         return signs(self.process.pid)
+
+    def traced(self) -> bool:
+        """Whether a debugger holds it."""
+        return held(self.process.pid)
 
     @property
     def struck(self) -> bool:
@@ -149,14 +161,34 @@ class WorkerProcess:
 
     def log_tail(self) -> str:
         """The end of what it and its driver printed."""
-        if not self._log.closed:
-            size = os.fstat(self._log.fileno()).st_size
-            self._tail = os.pread(self._log.fileno(), _TAIL, max(0, size - _TAIL))
-        return self._tail.decode(errors="replace")
+        return self._log.tail()
+
+    def tidy(self) -> None:
+        """Make room in its log, where it has filled much of it."""
+        if self.open:
+            self._log.tidy()
+
+    def disown(self) -> None:
+        """In a fork of the host: it is the other process's, and no descriptor may keep it alive."""
+        self.open = False
+        self._log.tail()
+        self._resources.close()
 
     def __del__(self) -> None:
         if getattr(self, "open", False):
             self.kill(1)
+
+
+_open: weakref.WeakSet[WorkerProcess] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for worker in list(_open):
+        if worker.open:
+            worker.disown()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _tie(lifeline: int, pid: int) -> None:

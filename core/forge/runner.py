@@ -14,9 +14,9 @@ from forge.board import read_block
 from forge.budgets import Budgets
 from forge.channel import Channel
 from forge.dialogue import LOAD, OPEN, Dialogue
-from forge.errors import BackendHung, BackendUnavailable
+from forge.errors import BackendUnavailable
 from forge.events import Event, FinishReason, Loading, Prefill, Ready, Token
-from forge.health import Check, Device, Watch
+from forge.health import Check, Device, Watch, presentable
 from forge.messages import (
     Answer,
     Beat,
@@ -120,6 +120,22 @@ class Runner:
         """Seconds since the worker last said something, or was asked to work."""
         return time.monotonic() - self._dialogue.heard
 
+    def rests(self, seconds: float = 0.25) -> bool:
+        """Whether it has finished all that it was asked; one told to stop has a moment to do so."""
+        if not self._channel.usable:
+            return True
+        return self.ready_info is not None and self._dialogue.rests(seconds)
+
+    def gather(self) -> None:
+        """Take what it says while nobody waits for it: one that is not heard stops in its load."""
+        self._channel.gather()
+
+    def hangs(self) -> bool:
+        """Whether it was told to stop, and has been silent for longer than it may be since."""
+        return (
+            self.ready_info is not None and not self.rests(0.05) and self.silent_s > self.budget_s
+        )
+
     @property
     def context(self) -> int:
         """How many tokens the model's context holds; 0 before it is loaded."""
@@ -142,7 +158,7 @@ class Runner:
                 case Opened(id=1) if self.phase == "open":
                     self._open(answer)
                     self._budgets.enter("load")
-                    yield Loading(self.spec.name, "load", detail=answer.device.name)
+                    yield Loading(self.spec.name, "load", detail=self.sound.name)
                 case Beat(id=2, phase="load" | "compile" | "check") if self.device is not None:
                     yield self._piece(answer)
                 case Loaded(id=2) if self.device is not None:
@@ -176,24 +192,14 @@ class Runner:
 
     def probe(self, interrupted: Callable[[], bool]) -> Generator[Event, None, bool]:
         """Wait until known answers came out right, then ask for the model; False: interrupted."""
-        if not (yield from self._known_answers(interrupted)):
+        if not (yield from self.known_answers(interrupted)):
             return False
         self._dialogue.send(self._load)
         self._budgets.enter("load")
         return True
 
-    def known_answers(self, seconds: float = float("inf")) -> float:
-        """Wait until known answers came out right, no more; the worst error.
-
-        BackendHung where that takes longer, from the worker's start on.
-        """
-        for _ in self._known_answers(lambda: time.monotonic() - self.started > seconds):
-            pass
-        if self.probing:
-            raise BackendHung(f"known answers took more than {seconds:g} s")
-        return self.worst
-
-    def _known_answers(self, interrupted: Callable[[], bool]) -> Generator[Event, None, bool]:
+    def known_answers(self, interrupted: Callable[[], bool]) -> Generator[Loading, None, bool]:
+        """Wait until known answers came out right, no more; False: interrupted."""
         while self.probing:
             match answer := self._dialogue.receive(interrupted):
                 case None:
@@ -204,7 +210,7 @@ class Runner:
                 case Opened(id=1) if self.phase == "open":
                     self._open(answer)
                     self._budgets.enter("compile")
-                    yield Loading(self.spec.name, "compile", detail=answer.device.name)
+                    yield Loading(self.spec.name, "compile", detail=self.sound.name)
                 case Beat(id=2, phase="load" | "compile" | "check") if self.device is not None:
                     yield self._piece(answer)
                 case Probed(id=2) if self.device is not None:
@@ -214,8 +220,11 @@ class Runner:
         return True
 
     def _open(self, answer: Opened) -> None:
-        self.device = answer.device
-        self.checks, self.devices = tuple(answer.checks), tuple(answer.devices)
+        self.device = presentable(answer.device, self.spec.name)
+        self.checks, self.devices = (
+            tuple(answer.checks),
+            tuple(presentable(device, self.spec.name) for device in answer.devices),
+        )
         self._budgets.paces = self._paces(answer.device.key)
 
     def _piece(self, answer: Beat) -> Loading:

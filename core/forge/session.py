@@ -65,10 +65,10 @@ class Session:
         """Say something; the reply's events, the last of them Done.
 
         A reply that was cancelled, failed, or was left by its reader stays as far as it came; one
-        that never began leaves the conversation as it was.
+        that never began leaves the conversation as it was. `Engine.cancel` ends it from now on.
         """
         asked = [*self.messages, {"role": "user", "content": text}]
-        yield from self._answer(asked, params, max_tokens, stop)
+        return self._answer(asked, params, max_tokens, stop)
 
     def regenerate(
         self,
@@ -86,7 +86,7 @@ class Session:
             asked = asked[:-1]
         if not asked or asked[-1].get("role") != "user":
             raise UsageError("there is nothing to answer again: send a message first")
-        yield from self._answer(asked, params, max_tokens, stop)
+        return self._answer(asked, params, max_tokens, stop)
 
     def fork(self, messages: int | None = None) -> Self:
         """Another conversation that begins like this one, with its first `messages` messages.
@@ -107,9 +107,18 @@ class Session:
         rendered, prompt = self._prompt(asked)
         if not prompt:
             raise TextError("the chat template makes an empty prompt of this: use --raw")
+        events = self._engine.generate(prompt, params, max_tokens=max_tokens, stop=stop)
+        return self._told(asked, rendered, prompt, events)
+
+    def _told(
+        self,
+        asked: Sequence[dict[str, str]],
+        rendered: str,
+        prompt: list[int],
+        events: Generator[Event, None, None],
+    ) -> Generator[Event, None, None]:
         reply = ""
         said: list[int] = []
-        events = self._engine.generate(prompt, params, max_tokens=max_tokens, stop=stop)
         with closing(events):
             try:
                 for event in events:

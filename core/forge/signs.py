@@ -52,6 +52,12 @@ def whereabouts(pid: int, proc: Path = Path("/proc")) -> tuple[str, ...]:
     return tuple(found)
 
 
+def held(pid: int, proc: Path = Path("/proc")) -> bool:
+    """Whether a debugger has stopped all its threads: state t, which no signal gives."""
+    states = [found.split()[0] for found in whereabouts(pid, proc)]
+    return bool(states) and set(states) == {"t"}
+
+
 def _tasks(pid: int, proc: Path) -> Iterator[Path]:
     with suppress(OSError):
         for name in sorted(os.listdir(proc / str(pid) / "task"), key=len):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,19 +17,19 @@ from forge.errors import (
     BackendUnavailable,
     ForgeError,
     NoBackend,
+    UsageError,
 )
 from forge.events import Event, Fallback, FinishReason, Prefill, Ready, Token
 from forge.incident import Incident
 from forge.inquiry import inquire
-from forge.past import Past, accused, described
+from forge.past import AFTER_A_KILL, TOO_SLOW, Past, described
 from forge.place import Place
+from forge.requests import Requests
 from forge.runner import Runner
 from forge.sampling import SamplingParams
 from forge.spec import BackendSpec
 from forge.worker_options import WorkerOptions
 
-_AFTER_A_KILL = 5.0
-"""Seconds that known answers may take on a device where a worker was killed before."""
 _ROOM = 256
 """Tokens of a reply that have to fit where memory is short."""
 
@@ -70,9 +70,9 @@ class Supervisor:
         self._past = past or Past(options)
         self._wants_standby = standby
         self.standby: Runner | None = None
-        self._active = self._cancelled = False
+        self._requests = Requests(self._settle)
+        self._closed = False
         self._left_behind: list[Runner] = []
-        self._suspects: set[str] = set()
         self._frugal: dict[str, int] = {}
         self.failures: dict[str, BackendError] = {}
         self.runner: Runner | None = None
@@ -89,25 +89,18 @@ class Supervisor:
 
         May be called from a signal handler or another thread.
         """
-        if self._cancelled or not self._active:
-            return False
-        self._cancelled = True
-        return True
-
-    @contextmanager
-    def _request(self) -> Iterator[None]:
-        """While a request is in progress, it can be cancelled."""
-        self._active, self._cancelled = True, False
-        try:
-            yield
-        finally:
-            self._active = False
-            self._past.unmark()
-            self._past.remember()
+        return self._requests.cancel()
 
     def cancelled(self) -> bool:
         """Whether the request in progress is to stop."""
-        return self._cancelled
+        return self._requests.cancelled
+
+    def _settle(self) -> None:
+        """A request has ended. Its marker goes once the worker says that the device is idle: people
+        cancel what seems to hang, and the machine may go down with it."""
+        if self.runner is None or self.runner.spec.floor or self.runner.rests():
+            self._past.unmark()
+        self._past.remember()
 
     def spawn(self) -> None:
         """Start the first backend's worker, which loads while the host does something else."""
@@ -116,6 +109,8 @@ class Supervisor:
 
     def _start(self) -> Runner:
         """The first backend's worker; a fresh one where it was killed half-way in a message."""
+        if self._closed:
+            raise UsageError("the engine was closed: open another one")
         if self.runner is not None and not self.runner.usable:
             self._drop()
         if self.runner is None:
@@ -127,9 +122,12 @@ class Supervisor:
             if found := self._past.quarantine(spec):
                 raise BackendUnavailable(described(found))
             if self.standby is not None and self.standby.spec is spec:
-                self.runner, self.standby = self.standby, None
-                return self.runner
-            probe = self._past.unproven(spec) or self._suspect(spec)
+                standby, self.standby = self.standby, None
+                if standby.usable:
+                    self.runner = standby
+                    return standby
+                standby.kill()
+            probe = self._past.doubtful(spec)
             self._past.mark(spec, "check" if probe else "load")
             self.runner = self._new(spec, probe=probe)
         return self.runner
@@ -139,14 +137,12 @@ class Supervisor:
         paces = self._past.paces(spec)
         return Runner(spec, self._options, paces=paces, least=least, probe=probe)
 
-    def _suspect(self, spec: BackendSpec) -> bool:
-        """Whether a worker was killed on the device that the backend will open."""
-        return not spec.floor and self._past.key(spec).device in self._suspects
-
     def load(self) -> Generator[Event, None, bool]:
         """Have a backend ready; False when cancelled."""
-        with self._request():
-            return (yield from self._ready(Attempt())) is not None
+        return self._requests.asked(self._load())
+
+    def _load(self) -> Generator[Event, None, bool]:
+        return (yield from self._ready(Attempt())) is not None
 
     def generate(
         self,
@@ -157,9 +153,11 @@ class Supervisor:
         *,
         reuse: bool = True,
     ) -> Generator[Event, None, FinishReason]:
-        """The reply, on the best backend that still works; what was emitted is never repeated."""
-        with self._request():
-            return (yield from self._generate(list(tokens), params, count, stops, reuse))
+        """The reply, on the best backend that still works; what was emitted is never repeated.
+
+        It can be cancelled before its first event is read.
+        """
+        return self._requests.asked(self._generate(list(tokens), params, count, stops, reuse))
 
     def _generate(
         self,
@@ -187,28 +185,46 @@ class Supervisor:
                     self.cancelled,
                     reuse=reuse,
                 )
-                return (yield from _recorded(events, attempt.emitted))
+                return (yield from self._recorded(events, attempt.emitted))
             except BackendError as error:
                 yield self._replace(error, attempt)
                 if len(attempt.emitted) == count:
                     return "length"
 
+    def _recorded(
+        self, events: Generator[Prefill | Token, None, FinishReason], emitted: list[int]
+    ) -> Generator[Event, None, FinishReason]:
+        """The same events; every token is noted before it is passed on."""
+        with closing(events):
+            while True:
+                try:
+                    event = next(events)
+                except StopIteration as end:
+                    reason: FinishReason = end.value
+                    return reason
+                if isinstance(event, Token):
+                    emitted.append(event.id)
+                if self.standby is not None:
+                    self.standby.gather()
+                yield event
+
     def logits(self, tokens: Sequence[int]) -> Iterator[NDArray[Any]]:
-        """Blocks of logits; never moves to another backend."""
+        """Blocks of logits; never moves to another backend, and cannot be cancelled, only left."""
         if self.runner is None or not self.runner.ready_info or not self.runner.usable:
             for _ in self.load():
                 pass
         if self.runner is None:
             raise NoBackend("no backend is ready")
-        with self._request():
-            spec = self.runner.spec
-            self._past.mark(spec, "evaluate")
-            try:
-                yield from self.runner.logits(tokens)
-            except BackendError as error:
-                if incident := self._retire(error, 0):
-                    self._past.failed(spec, error, incident)
-                raise
+        yield from self._requests.asked(self._logits(self.runner, tokens), cancellable=False)
+
+    def _logits(self, runner: Runner, tokens: Sequence[int]) -> Generator[NDArray[Any], None, None]:
+        self._past.mark(runner.spec, "evaluate")
+        try:
+            yield from runner.logits(tokens)
+        except BackendError as error:
+            if incident := self._retire(error, 0):
+                self._past.failed(runner.spec, error, incident)
+            raise
 
     def _ready(self, attempt: Attempt) -> Generator[Event, None, Runner | None]:
         """A runner that holds the model, replacing those that fail on the way; None: cancelled."""
@@ -221,6 +237,8 @@ class Supervisor:
                 return None
             except NoBackend:
                 raise
+            except _AnotherDevice:
+                self._drop()
             except BackendError as error:
                 yield self._replace(error, attempt)
             except ForgeError:  # the model itself: no other backend would take it either
@@ -244,13 +262,24 @@ class Supervisor:
         return True
 
     def _probed(self, runner: Runner) -> Generator[Event, None, bool]:
-        """Known answers came out right; they have little time where a worker was killed before."""
-        end = time.monotonic() + _AFTER_A_KILL if self._suspect(runner.spec) else float("inf")
-        if (yield from runner.probe(lambda: self._cancelled or time.monotonic() > end)):
+        """Known answers came out right; they have little time where a worker was killed before.
+
+        One that is slow there is passed over and not accused: what it needs to say more, such as
+        kernels that are compiled for the first time, may take longer on a sound device.
+        """
+        end = float("inf")
+
+        def over() -> bool:
+            nonlocal end
+            if end == float("inf") and runner.phase != "start" and self._past.suspect(runner.spec):
+                end = time.monotonic() + AFTER_A_KILL
+            return self.cancelled() or time.monotonic() > end
+
+        if (yield from runner.probe(over)):
             return True
-        if self._cancelled:
+        if self.cancelled():
             return False
-        raise BackendHung(f"known answers took more than {_AFTER_A_KILL:g} s after a failure there")
+        raise BackendUnavailable(TOO_SLOW)
 
     def _seen(
         self, runner: Runner, events: Generator[Event, None, bool]
@@ -268,10 +297,14 @@ class Supervisor:
                 self._past.opened(runner.spec, runner.device)
                 if found := self._past.quarantine(runner.spec):
                     raise BackendUnavailable(described(found))
+                if not runner.probing and self._past.doubtful(runner.spec):
+                    raise _AnotherDevice
             yield event
 
     def _replace(self, error: BackendError, attempt: Attempt) -> Fallback:
         """Kill the failed worker and say where the reply goes on; raise when nowhere."""
+        if self._closed:  # by another thread: nobody failed
+            raise UsageError("the engine was closed in the middle of a reply") from error
         failed, shown = self._specs[0], len(attempt.emitted)
         again = self._again(failed, error, attempt)
         incident = self._retire(error, shown, again=again)
@@ -314,11 +347,7 @@ class Supervisor:
         self.failures[failed.name] = error
         if not failed.floor and not again:
             self._specs = [] if self._strict else self._specs[1:]
-        if incident is None:
-            return None
-        if runner and runner.device and accused(failed, error, incident):
-            self._suspects.add(runner.device.key)
-        return replace(incident, left_behind=left_behind)
+        return incident and replace(incident, left_behind=left_behind)
 
     def _none_left(self) -> NoBackend:
         reasons = "; ".join(f"{name}: {error}" for name, error in self.failures.items())
@@ -337,7 +366,11 @@ class Supervisor:
         return ended
 
     def close(self) -> None:
-        """End the workers and give the device back."""
+        """End the workers and give the device back; what hung since it was cancelled is noted."""
+        self._closed = True
+        if self.runner is not None and self.runner.hangs():
+            error = BackendHung(f"no answer for {self.runner.silent_s:.3g} s after a cancel")
+            self._past.failed(self.runner.spec, error, inquire(self.runner, error, 0))
         for runner in (self.runner, self.standby):
             if runner is not None:
                 runner.close()
@@ -345,17 +378,5 @@ class Supervisor:
         self._past.close()
 
 
-def _recorded(
-    events: Generator[Prefill | Token, None, FinishReason], emitted: list[int]
-) -> Generator[Event, None, FinishReason]:
-    """The same events; every token is noted before it is passed on."""
-    with closing(events):
-        while True:
-            try:
-                event = next(events)
-            except StopIteration as end:
-                reason: FinishReason = end.value
-                return reason
-            if isinstance(event, Token):
-                emitted.append(event.id)
-            yield event
+class _AnotherDevice(Exception):
+    """The backend opened one that needs known answers first, unlike the one it opened before."""

@@ -13,7 +13,7 @@ from forge.errors import BackendError, BackendUnavailable, NoBackend
 from forge.health import Check, Health, Status, not_installed
 from forge.inquiry import inquire
 from forge.order import order
-from forge.past import Past, described
+from forge.past import AFTER_A_KILL, TOO_SLOW, Past, described
 from forge.place import Place
 from forge.runner import Runner
 from forge.spec import BackendSpec
@@ -81,7 +81,7 @@ def best_device(
     with _plan(options) as plan, closing(Past(plan.options, Ledger.open())) as past:
         for place in order(backend, None, past)[0]:
             health = _look(place, plan.options, past, probe=past.unproven(place.spec))
-            if health.status == "ready":
+            if health.status == "ready" and not place.objection:
                 return BestDevice(health.backend, health.device, place.reason, tuple(worse))
             worse.append(health)
     reasons = "; ".join(f"{h.backend}: {h.checks[0].detail}" for h in worse if h.checks)
@@ -120,7 +120,8 @@ def _look(place: Place, options: WorkerOptions, past: Past, *, probe: bool) -> H
     """Open one backend, under the watchdog; what fails is remembered."""
     spec, started = place.spec, time.monotonic()
     found = past.quarantine(spec)
-    if objection := place.objection or (found and described(found)):
+    objection = described(found) if found else place.objection if place.risky else ""
+    if objection:
         status: Status = "quarantined" if found else "unavailable"
         check = Check("not used", False, objection)
         return Health(spec.name, "", status, (check,), place=place.reason)
@@ -131,7 +132,7 @@ def _look(place: Place, options: WorkerOptions, past: Past, *, probe: bool) -> H
         wanted = options if probe else replace(options, model=None)
         runner = Runner(spec, wanted, paces=past.paces(spec), probe=probe)
         if probe:
-            worst = runner.known_answers()
+            worst = _known_answers(runner, past)
             past.opened(spec, runner.sound)
             seconds = time.monotonic() - started
             past.proved(spec, seconds)
@@ -145,8 +146,10 @@ def _look(place: Place, options: WorkerOptions, past: Past, *, probe: bool) -> H
         seconds = time.monotonic() - started
         if runner:
             incident = inquire(runner, error, 0)
-            runner.kill()
-            past.failed(spec, error, incident)
+            stuck = not runner.kill()
+            if stuck:
+                past.stuck(spec, runner.pid)
+            past.failed(spec, error, replace(incident, left_behind=stuck))
         check = Check("open", False, str(error), seconds=round(seconds, 3))
         status = "unavailable" if isinstance(error, BackendUnavailable) else "failed"
         return Health(spec.name, "", status, (check,), place=place.reason)
@@ -154,4 +157,23 @@ def _look(place: Place, options: WorkerOptions, past: Past, *, probe: bool) -> H
         if runner:
             runner.close()
         past.unmark()
-    return Health(spec.name, device.name, "ready", (*checks, *answers), devices, place.reason)
+    why = "; ".join(filter(None, (place.reason, place.objection)))
+    return Health(spec.name, device.name, "ready", (*checks, *answers), devices, why)
+
+
+def _known_answers(runner: Runner, past: Past) -> float:
+    """The worst error; on a device where a worker was just killed they have little time."""
+    end = float("inf")
+
+    def over() -> bool:
+        nonlocal end
+        if end == float("inf") and runner.phase != "start" and past.suspect(runner.spec):
+            end = time.monotonic() + AFTER_A_KILL
+        return time.monotonic() > end
+
+    for event in runner.known_answers(over):
+        if runner.device is not None and event.phase == "compile" and not event.done:
+            past.opened(runner.spec, runner.device)
+    if runner.probing:
+        raise BackendUnavailable(TOO_SLOW)
+    return runner.worst

@@ -69,9 +69,15 @@ def test_weights_of_a_type_that_it_lacks_are_converted_and_the_person_is_told(tm
 def test_whatever_it_raises_wherever_the_reply_is_the_same(open_engine, undisturbed, kind, place):
     engine = open_engine(third(FAULT=f"{kind}@{place}"))
     reply = done(engine.generate(PROMPT, GREEDY, max_tokens=11, stop_ids=()))
-    (moved,) = reply.fallbacks
+    *again, moved = reply.fallbacks
     assert (moved.source, moved.target, reply.backend) == ("third", "cpu", "cpu")
-    assert moved.at_token == {"decode": 1, "token:3": 3}.get(place, 0)
+    shown = {"decode": 1, "token:3": 3}.get(place, 0)
+    if kind in ("MemoryError", "BackendOutOfMemory"):  # it gets one more try, with less
+        assert [(f.source, f.target, f.at_token) for f in again] == [("third", "third", shown)]
+        shown *= 2
+    else:
+        assert again == []
+    assert moved.at_token == shown
     name = place.partition(":")[0]
     assert "out of memory" in moved.reason or f"{kind} in {name}" in moved.reason
     assert reply.tokens == undisturbed[GREEDY].tokens

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,19 +92,24 @@ def test_backends_are_listed_in_order_with_a_reason_and_their_known_answers(forg
     assert "known answers" in answers
 
 
-def test_the_best_device_is_asked_for_before_anything_is_committed(
-    installed, tiny_chat, monkeypatch
-):
-    import forge as library
+ASKED = """
+import sys, forge
+best = forge.best_device(sys.argv[1])
+assert best.reason
+print(best.backend, *((health.backend, health.status) for health in best.passed_over))
+print(*(health.status for health in forge.best_device().passed_over))
+print(forge.best_device(backend="cpu").backend)
+"""
 
-    bad = faulty("bad", of=replace(GPU, priority=20), fault="abort", phase="open")
-    for name, value in installed(bad, GPU).items():
-        monkeypatch.setenv(name, value)
-        if name == "PYTHONPATH":
-            monkeypatch.syspath_prepend(value.partition(":")[0])
-    best = library.best_device(tiny_chat)
-    assert best.backend == "gpu"
-    assert best.reason
-    assert [(health.backend, health.status) for health in best.passed_over] == [("bad", "failed")]
-    assert [h.status for h in library.best_device().passed_over] == ["quarantined"]
-    assert library.best_device(backend="cpu").backend == "cpu"
+
+def test_the_best_device_is_asked_for_before_anything_is_committed(installed, tiny_chat):
+    env = installed(faulty("bad", of=replace(GPU, priority=20), fault="abort", phase="open"), GPU)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", ASKED, str(tiny_chat)],
+        env={**os.environ, **env},
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=50,
+        check=True,
+    )
+    assert done.stdout.splitlines() == ["gpu ('bad', 'failed')", "quarantined", "cpu"]

@@ -193,9 +193,9 @@ def open_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def test_thirty_workers_leave_nothing_open(supervise) -> None:
+def test_fifteen_workers_leave_nothing_open(supervise) -> None:
     before, had = open_descriptors(), children()
-    for number in range(30):
+    for number in range(15):
         spec = CPU
         if number % 3 == 1:
             spec = faulty("dies", of=CPU, fault="die", phase="open")

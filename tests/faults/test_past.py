@@ -270,3 +270,15 @@ def test_an_engine_tells_which_of_its_backends_are_left_alone(tmp_path) -> None:
         ["quarantined", "untried"],
         ["quarantined", "ready"],
     ]
+
+
+def test_a_standby_loads_to_the_end_while_another_backend_replies(process, tmp_path) -> None:
+    path = write_tiny(tmp_path / "deep.gguf", context=256, layers=60)  # more beats than wait unread
+    hung = faulty("gpu", of=CPU, fault="slow", phase="decode", seconds=0.05)
+    supervisor = process(hung, CPU, standby=True, model=str(path), patience=20)
+    list(supervisor.load())
+    ask(supervisor, count=100)
+    end = time.monotonic() + 20
+    while b"Loaded" not in supervisor.standby._channel._assembler._bytes:
+        assert time.monotonic() < end
+        ask(supervisor, count=20)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -15,10 +17,10 @@ import pytest
 from forge.budgets import Budgets
 from forge.channel import Channel
 from forge.dialogue import Dialogue
-from forge.errors import BackendHung
+from forge.errors import BackendError, BackendHung
 from forge.frames import frame
-from forge.messages import Generate, Hello, Tokens
-from forge.signs import Signs, signs, whereabouts
+from forge.messages import Failed, Generate, Hello, Tokens
+from forge.signs import Signs, held, signs, whereabouts
 
 SPIN = "import os\nos.sched_setaffinity(0, {0})\nwhile True: pass"
 
@@ -80,6 +82,12 @@ class Edge:
 
     def signs(self) -> Signs:
         return self._told.pop(0) if len(self._told) > 1 else self._told[0]
+
+    def traced(self) -> bool:
+        return False
+
+    def tidy(self) -> None:
+        pass
 
     def say(self, *messages) -> None:
         self.other.sendall(b"".join(frame(message) for message in messages))
@@ -178,3 +186,56 @@ def test_a_request_is_not_timed_by_the_one_before(edge) -> None:
     worker.say(Tokens(number, [1]))
     dialogue.receive(lambda: False, number)
     assert (budgets.paces.p99("decode", 0) or 0.0) < 0.3
+
+
+def test_time_for_which_nobody_is_to_blame_teaches_nothing(edge) -> None:
+    worker = edge(Signs({"1": 0.0}, 0), Signs({"1": 1.0}, 0))
+    budgets = Budgets()
+    dialogue = Dialogue(Channel(worker), budgets)
+    number = dialogue.begin("decode")
+    budgets.seconds = lambda *_: 0.6
+    threading.Timer(1.0, worker.say, [Tokens(number, [1])]).start()
+    dialogue.receive(lambda: False, number)
+    assert budgets.paces.p99("decode", 0) is None
+
+
+def test_a_worker_in_a_debugger_is_waited_for(edge) -> None:
+    ptrace = ctypes.CDLL(None, use_errno=True).ptrace
+    process = subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"])
+    try:
+        assert not held(process.pid)
+        if ptrace(16, process.pid, None, None):  # PTRACE_ATTACH
+            pytest.skip(f"this system lets nobody debug: {os.strerror(ctypes.get_errno())}")
+        until(lambda: held(process.pid))
+        worker = edge()
+        worker.traced = lambda: held(process.pid)
+        end = time.monotonic() + 1.5
+        assert Channel(worker).receive(0.3, lambda: time.monotonic() > end) is None
+        assert ptrace(17, process.pid, None, None) == 0  # PTRACE_DETACH
+        until(lambda: not held(process.pid))
+        assert waited(Channel(worker), 0.3) < 1.2
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_weights_that_come_from_a_slow_disk_all_the_while_are_waited_for(edge) -> None:
+    coming = [Signs({}, page) for page in range(1000)]
+    end = time.monotonic() + 2
+    waiting = Channel(edge(*coming)).receive(0.1, lambda: time.monotonic() > end, 60.0)
+    assert waiting is None  # more than ten budgets later
+    large = Budgets(weights=10 * 10**9)
+    assert large.longest() == 0  # a start needs no weights
+    large.phase = "prefill"
+    assert large.longest() >= 10 * 10**9 / 50e6
+
+
+@pytest.mark.parametrize("kind", ["StoreError", "PluginError", "OutputError", "NoBackend", "int"])
+def test_an_error_that_no_worker_can_mean_is_its_backends(kind, edge) -> None:
+    worker = edge()
+    dialogue = Dialogue(Channel(worker), Budgets())
+    number = dialogue.begin("decode")
+    worker.say(Failed(number, kind, "a bug"))
+    with pytest.raises(BackendError, match="a bug") as caught:
+        dialogue.receive(lambda: False, number)
+    assert type(caught.value) is BackendError

@@ -68,3 +68,19 @@ def test_a_damaged_file_is_not_written(tmp_path):
         set_env("hip", {"X": "1"}, path)
     assert path.read_text() == "[backends.hip"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_nests_without_end_is_named(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text("a = " + "[" * 100_000)
+    with pytest.raises(UsageError, match=r"config\.toml"):
+        read_config(path)
+
+
+def test_a_configuration_that_is_a_link_stays_one(tmp_path):
+    real, link = tmp_path / "real.toml", tmp_path / "config.toml"
+    real.write_text("")
+    link.symlink_to(real)
+    set_env("hip", {"A": "1"}, link)
+    assert link.is_symlink()
+    assert read_config(real).backends["hip"].env == {"A": "1"}

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from forge.errors import PluginError
 from forge.plugins import Plugins, missing
 from forge.spec import BackendSpec
 
@@ -108,3 +109,15 @@ def test_advice_names_what_brings_a_missing_package():
     lacking = BackendSpec("x", "m:C", requires=("no_such", "no.such"), install="x-backend[gpu]")
     assert missing(lacking) == "no_such, no.such is not installed: pip install 'x-backend[gpu]'"
     assert missing(BackendSpec("x", "m:C", requires=("no_such",))).endswith("install 'no_such'")
+
+
+@pytest.mark.parametrize("body", ["raise SystemExit(3)", "return 1 // 0", "return [7]"])
+def test_a_plugin_whose_faults_fail_is_named(ship, body):
+    ship(
+        "mine",
+        "mine",
+        "BackendSpec('mine', 'm:C')",
+        more=f"@hookimpl\ndef forge_faults():\n    {body}\n",
+    )
+    with pytest.raises(PluginError, match="mine: forge_faults"):
+        Plugins().faults("mine")

@@ -227,6 +227,20 @@ def test_an_honest_executable_says_what_it_says_unwatched(
     assert long == reply(plain, PROMPT, LONG, params)
 
 
+@pytest.mark.parametrize("kind", [Own, Inherited])
+def test_a_prompt_that_leaves_the_reply_before_it_anywhere_accuses_nobody(
+    kind: type[Own], file: GGUFFile
+) -> None:
+    watched, plain = model(file, kind)[0], LoadedModel(Own(executable(file)), CONTEXT, [])
+    for kept in range(13):
+        first = reply(watched, PROMPT)
+        other = (first[kept] + 1 if kept < len(first) else 5) % watched.vocabulary
+        prompt = [*PROMPT, *first[:kept], other, 6]
+        told = reply(watched, prompt)
+        plain.forget()
+        assert told == reply(plain, prompt)
+
+
 def test_a_long_reply_is_audited_at_the_same_positions_each_time(file: GGUFFile) -> None:
     watched, own = model(file, Own)
     reply(watched, PROMPT, LONG)

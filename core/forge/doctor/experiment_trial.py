@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from forge.doctor.experiment_plan import AS_IT_IS, Strategy
-from forge.errors import BackendError, BackendUnavailable
+from forge.errors import BackendError, BackendHung, BackendUnavailable
 from forge.events import Event, Token
 from forge.health import Device
 from forge.inquiry import inquire
@@ -140,7 +140,11 @@ class _Trial:
 
     def known_answers(self, seconds: float) -> str:
         try:
-            self._start("check").known_answers(seconds)
+            runner, end = self._start("check"), time.monotonic() + seconds
+            for _ in runner.known_answers(lambda: time.monotonic() > end):
+                pass
+            if runner.probing:
+                raise BackendHung(f"known answers took more than {seconds:g} s")
         except BackendError as error:
             self._failed(error)
             return str(error)

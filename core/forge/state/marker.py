@@ -66,8 +66,13 @@ class Marker:
     def __init__(self, database: Database, mark: Mark) -> None:
         self._database = database
         self._mark = mark
-        self._there = database.write(lambda db: _set(db, mark), False, durable=True)
-        self._cleared = False
+        self._there = self._cleared = False
+        try:
+            self._there = database.write(lambda db: _set(db, mark), False, durable=True)
+        except BaseException:  # Ctrl-C after it was written: nobody would clear it
+            self._there = True
+            self.clear()
+            raise
 
     def phase(self, phase: str, *, durable: bool = False) -> None:
         """The worker is at another phase now; durable waits for the disk."""

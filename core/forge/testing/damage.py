@@ -15,6 +15,13 @@ ENDINGS = ("hang", "busy-hang", "die", "exit", "abort", "segfault")
 """Faults after which the process does nothing more, or is gone."""
 
 
+def note(diary: str) -> None:
+    """Add the time, seconds since 1970, as a line to that file; "" is none."""
+    if diary:
+        with open(diary, "a", encoding="ascii") as file:
+            file.write(f"{time.time()}\n")
+
+
 def damage(fault: str) -> None:
     """Hang or end this process as `fault`, one of ENDINGS, says; the polite signals do not help."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -88,10 +88,12 @@ def faulty(
     step: int = 1,
     seconds: float = 0.0,
     floor: bool = False,
+    diary: Path | None = None,
 ) -> BackendSpec:
     """A backend called `name` that is `of` until the phase's step (from 1), and then fails.
 
-    `seconds` is for "slow". UsageError for what cannot be.
+    `seconds` is for "slow". `diary` is a file that is told when it begins, a line with the seconds
+    since 1970. UsageError for what cannot be.
     """
     if fault not in (*FAULTS, *SUBTLE) or phase not in PHASES or step < 1:
         raise UsageError(f"fault {fault!r} at step {step} of {phase!r}: see forge.testing.faulty")
@@ -101,22 +103,28 @@ def faulty(
         raise UsageError(f"{fault} is for the phase decode, not {phase}")
     if fault == "stale-keep" and phase != "prefill":
         raise UsageError(f"{fault} is for the phase prefill, not {phase}")
+    written = str(diary.absolute()) if diary else ""
     mine = {"of": of.factory, "fault": fault, "phase": phase, "step": step, "seconds": seconds}
+    mine["diary"] = written
     return replace(
         of,
         name=name,
         factory="forge.testing.faulty:FaultyBackend",
         options={**of.options, **{PREFIX + key: str(value) for key, value in mine.items()}},
-        env={**of.env, **_start(fault, seconds, of)} if phase == "start" else of.env,
+        env={**of.env, **_start(fault, seconds, written, of)} if phase == "start" else of.env,
         floor=floor,
     )
 
 
-def _start(fault: str, seconds: float, of: BackendSpec) -> dict[str, str]:
+def _start(fault: str, seconds: float, diary: str, of: BackendSpec) -> dict[str, str]:
     folder = str(Path(__file__).parent / "at_start")
     paths = of.env.get("PYTHONPATH", os.environ.get("PYTHONPATH"))
     how = {"FORGE_FAULT_SECONDS": str(seconds)} if fault == "slow" else {"FORGE_FAULT": fault}
-    return {"PYTHONPATH": f"{folder}{os.pathsep}{paths}" if paths else folder, **how}
+    return {
+        "PYTHONPATH": f"{folder}{os.pathsep}{paths}" if paths else folder,
+        "FORGE_FAULT_DIARY": diary,
+        **how,
+    }
 
 
 class FaultyBackend(Backend):
@@ -156,6 +164,7 @@ class FaultyBackend(Backend):
 
         inner = self._inner.compile(graph, weights, told)
         self._script.reach("compile")
+        progress("compile", 1, 1, graph.name)
         return FaultyExecutable(inner, self._script, known=False)
 
     def warm(self, graph: Graph | None, progress: Progress) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from forge.backend import BackendLost, BackendOutOfMemory
 from forge.faults import Where
 from forge.testing import lies
-from forge.testing.damage import ENDINGS, damage
+from forge.testing.damage import ENDINGS, damage, note
 
 PREFIX = "faulty."
 """Of the options that are the script's; all others are the wrapped backend's."""
@@ -25,6 +25,7 @@ class Script:
         self.of = mine["of"]
         self.fault, self._phase = mine["fault"], mine["phase"]
         self._step, self._seconds = int(mine["step"]), float(mine["seconds"])
+        self._diary = mine.get("diary", "")
         self._count = 0
         self.lies = self.serves = False
 
@@ -38,6 +39,8 @@ class Script:
         self.serves |= phase in ("prefill", "decode")
         if phase != self._phase or self._count < self._step or self._phase == "start":
             return
+        if self._count == self._step:
+            note(self._diary)
         match self.fault:
             case "exception":
                 raise RuntimeError(f"scripted: step {self._count} of {phase}")

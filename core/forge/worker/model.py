@@ -50,11 +50,16 @@ class LoadedModel:
     def reuse(self, tokens: Sequence[int]) -> int:
         """Keep what the cache shares with `tokens`; at least the last one is computed again."""
         shared = _shared(self.cached, tokens[:-1])
-        if self._join is not None and 0 <= shared - (self._join[0] - 1) <= _TAIL:
+        if self._join is not None and self._goes_on(tokens, shared, self._join[0] - 1):
             shared = self._join[0] - 1  # its last token is computed again, to compare
         else:
             self._join = None
         return self._keep(shared)
+
+    def _goes_on(self, tokens: Sequence[int], shared: int, last: int) -> bool:
+        """Whether `tokens` have that `last` one as well, and not much more of the cache."""
+        same = list(tokens[last : last + 1]) == self.cached[last : last + 1]
+        return same and last <= shared <= last + _TAIL
 
     def forget(self) -> None:
         """Empty the cache."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import cast, get_args
 
 import numpy as np
@@ -66,7 +66,8 @@ class Service:
             except errors.ForgeError as error:
                 self._fail(request, error)
             except Exception as error:  # noqa: BLE001  # a backend's bug must reach the host as words
-                traceback.print_exc()
+                with suppress(OSError):  # whoever printed too much has no room left
+                    traceback.print_exc()
                 self._fail(request, errors.BackendError(f"{type(error).__name__}: {error}"))
         self._close()
 

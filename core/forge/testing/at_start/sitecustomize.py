@@ -33,4 +33,6 @@ if absent := os.environ.get("FORGE_WITHOUT"):
     sys.meta_path.insert(0, Without(set(absent.split(","))))
 time.sleep(float(os.environ.get("FORGE_FAULT_SECONDS", "0")))
 if fault := os.environ.get("FORGE_FAULT"):
-    runpy.run_path(str(Path(__file__).parent.parent / "damage.py"))["damage"](fault)
+    done = runpy.run_path(str(Path(__file__).parent.parent / "damage.py"))
+    done["note"](os.environ.get("FORGE_FAULT_DIARY", ""))
+    done["damage"](fault)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import time
 from dataclasses import replace
@@ -218,17 +219,17 @@ def test_a_machine_that_freezes_in_it_is_noticed_afterwards(
     running = terminal([*forge_command, *TRY, "--yes", "--patience", "50", "-m", str(tiny_chat)])
     running.wait_for("gpu: as it is")
     time.sleep(2)
-    running.process.kill()
-    running.process.wait()
-    workers_of(str(tmp_path / "state"))
+    shutil.copytree(tmp_path / "state", tmp_path / "disk")  # what a power cut would leave
+    running.type("\x03")
     later = tmp_path / "proc/sys/kernel/random/boot_id"
     later.parent.mkdir(parents=True)
     later.write_text("another boot\n")
-    with Ledger.open(tmp_path / "state", Machine(proc=tmp_path / "proc")) as ledger:
+    with Ledger.open(tmp_path / "disk", Machine(proc=tmp_path / "proc")) as ledger:
         (left,) = ledger.recover()
     assert left.key.backend == "gpu"
     assert left.quarantine is not None
     assert "the machine went down" in left.quarantine.reason
+    assert running.end() == 130
 
 
 def test_where_the_drivers_files_do_not_answer_nothing_is_tried(forge, tmp_path):

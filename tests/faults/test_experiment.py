@@ -8,7 +8,7 @@ import pytest
 
 from forge.doctor.experiment import Asked, Circumstances, Experiment
 from forge.doctor.experiment_plan import AS_IT_IS, Strategy
-from forge.doctor.experiment_trial import Outcome
+from forge.doctor.experiment_trial import Outcome, Settings, still_well
 from forge.place import Place
 from forge.process import WorkerProcess
 from forge.spec import BackendSpec
@@ -68,8 +68,9 @@ def test_a_device_that_is_lost_to_every_backend_is_left_alone(tried) -> None:
     with Ledger.open() as ledger:
         ledger.quarantine(Key("gpu"), "it is gone", until_reboot=True, every_backend=True)
     done, _ = tried(GPU, CPU)
-    assert [(o.backend, o.kind) for o in done.outcomes if not o.ok] == [
-        *[("gpu", "BackendUnavailable")] * 3
+    assert [(o.strategy.id, o.kind) for o in done.outcomes if not o.ok] == [
+        ("as it is", "BackendUnavailable"),
+        ("mine", "BackendUnavailable"),
     ]
     assert told(done)[-1] == ("cpu", "as it is", "reply")
 
@@ -87,6 +88,13 @@ def test_where_nothing_worked_yet_nobody_can_be_asked_and_it_goes_on(tried) -> N
     asked = [step.answer for step in steps if isinstance(step, Asked)]
     assert asked == [None, None, None]
     assert told(done)[-1] == ("cpu", "as it is", "reply")
+
+
+def test_known_answers_that_come_too_late_are_no_sign_of_life(tiny_chat) -> None:
+    slow = faulty("gpu", of=GPU, fault="slow", phase="check", seconds=1.0)
+    settings = Settings(slow, WorkerOptions(str(tiny_chat), remember=True))
+    assert still_well(settings, 2.0) == "known answers took more than 2 s"
+    assert still_well(Settings(GPU, settings.options), 30.0) == ""
 
 
 def test_a_lack_of_memory_and_a_missing_driver_accuse_nobody(tried) -> None:

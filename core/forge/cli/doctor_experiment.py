@@ -125,7 +125,8 @@ def _notes(places: Sequence[Place], past: Any) -> list[str]:
     notes = []
     for place in places:
         if found := past.quarantine(place.spec):
-            notes.append(f"{place.spec.name} is {described(found)}; it is tried all the same")
+            what = "left alone" if found.every_backend else "tried all the same"
+            notes.append(f"{place.spec.name} is {described(found)}; it is {what}")
         if place.objection:
             notes.append(f"{place.spec.name}: {place.objection}; it is tried all the same")
     return notes

@@ -14,6 +14,7 @@ from typing import TypeAlias
 from forge.doctor.experiment_plan import AS_IT_IS, Strategy, plan
 from forge.doctor.experiment_trial import Outcome, Settings, attempt, still_well
 from forge.doctor.judge import Finding
+from forge.errors import BackendUnavailable
 from forge.place import Place
 from forge.spec import BackendSpec
 from forge.worker_options import WorkerOptions
@@ -59,7 +60,11 @@ class Circumstances:
     def strategies(
         self, spec: BackendSpec, options: WorkerOptions, first: Outcome | None = None
     ) -> list[Strategy]:
-        """For a backend; of its other devices it is known once it was opened as it is."""
+        """For a backend; of its other devices it is known once it was opened as it is.
+
+        One that is unavailable as it is, which is no failure, is tried only with what the person or
+        a finding suggests, or without a variable that may hide its device.
+        """
         if spec.floor or self.chosen not in ("", spec.name):
             return []
         found = plan(
@@ -71,7 +76,11 @@ class Circumstances:
             devices=first.devices if first else (),
             own=self.own,
         )
-        return [strategy for strategy in found if not self.only or strategy.id in self.only]
+        if self.only:
+            return [strategy for strategy in found if strategy.id in self.only]
+        if first and first.kind == BackendUnavailable.__name__:
+            return [s for s in found if s in self.own or s.because or s.unset]
+        return found
 
 
 @dataclass(slots=True)

@@ -98,20 +98,21 @@ def _without(names: Sequence[str]) -> Iterator[None]:
 
 def attempt(settings: Settings, count: int, interrupted: Callable[[], bool]) -> Outcome:
     """Open, known answers, load, a prompt and `count` tokens; ForgeError where the model is bad."""
-    with (
-        _without(settings.strategy.unset),
-        closing(Past(settings.choices, Ledger.open())) as past,
-    ):
-        return _Trial(settings, past, interrupted).run(count)
+    with _trial(settings, interrupted) as trial:
+        return trial.run(count)
 
 
 def still_well(settings: Settings, seconds: float) -> str:
     """Whether known answers come out right within that time: "", or why not."""
-    with (
-        _without(settings.strategy.unset),
-        closing(Past(settings.choices, Ledger.open())) as past,
-    ):
-        return _Trial(settings, past, lambda: False).known_answers(seconds)
+    with _trial(settings) as trial:
+        return trial.known_answers(seconds)
+
+
+@contextmanager
+def _trial(settings: Settings, interrupted: Callable[[], bool] = lambda: False) -> Iterator[_Trial]:
+    past = Past(settings.choices, Ledger.open())
+    with _without(settings.strategy.unset), closing(past):
+        yield _Trial(settings, past, interrupted)
 
 
 class _Trial:
@@ -229,9 +230,8 @@ class _Trial:
         )
 
     def _told(self, **known: object) -> Outcome:
-        runner = self._runner
+        runner, rate = self._runner, None
         pace = runner.pace if runner else None
-        rate = None
         if pace and pace.decoded and pace.first is not None and pace.last is not None:
             rate = round(pace.decoded / max(1e-9, pace.last - pace.first), 2)
         return replace(

@@ -14,6 +14,8 @@ MOST = 8 << 20
 """Bytes; what is printed beyond them before the host looks again is lost."""
 _KEPT = 1 << 16
 _TAIL = 2000
+_MOST = 16_000
+"""Bytes of the stacks of all threads: the one that works may come last."""
 
 
 class Log:
@@ -45,7 +47,7 @@ class Log:
     def since(self, start: int) -> str:
         """What was printed after a position."""
         size = max(0, self.position - start)
-        return os.pread(self.descriptor, min(size, _TAIL), start).decode(errors="replace")
+        return os.pread(self.descriptor, min(size, _MOST), start).decode(errors="replace")
 
     def tail(self) -> str:
         """The end of what was printed, also after `close`."""

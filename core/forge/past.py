@@ -186,7 +186,8 @@ class Past:
         path = None
         with suppress(OSError):
             kernel = tuple(dict.fromkeys(hit.signature for hit in hits))
-            path = write(replace(incident, kernel=kernel), records_folder())
+            parts = dict(self.key(spec).parts)
+            path = write(replace(incident, kernel=kernel, parts=parts), records_folder())
         record = str(path) if path else ""
         if guilty:
             early = incident.phase == "open"  # whatever the model

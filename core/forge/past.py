@@ -6,7 +6,6 @@ nothing is known of any backend, and all else works.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable
@@ -14,13 +13,13 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from forge.circumstances import Circumstances
 from forge.errors import (
     BackendError,
     BackendOutOfMemory,
     BackendUnavailable,
     BackendUnsupported,
     BackendWrong,
-    ForgeError,
 )
 from forge.health import Device
 from forge.incident import Incident, write
@@ -31,8 +30,6 @@ from forge.state import (
     Ledger,
     Marker,
     Quarantine,
-    environment,
-    model_digest,
     process_id,
     records_folder,
 )
@@ -53,10 +50,6 @@ _DEAD = "device-dead-until-reboot"
 """What a line of the kernel's log may mean for a device: `forge.doctor.signatures`."""
 _BEFORE = 2.0
 """Seconds: a kernel may notice before the host does."""
-_VARIABLES = (
-    *("AMD_", "GPU_", "HIP_", "HSA_", "MESA_", "RADV_", "ROCBLAS_", "ROCR_", "ROC_", "VK_"),
-)
-"""How variables begin that drivers of GPUs read."""
 
 
 class Past:
@@ -66,51 +59,32 @@ class Past:
     """
 
     def __init__(self, options: WorkerOptions, ledger: Ledger | None = None) -> None:
-        self._options = options
         self._ledger = ledger
         if ledger:
             ledger.recover()
-        self._environment: dict[str, str] | None = None
-        self._model: str | None = None
+        self._circumstances = Circumstances(options, ledger)
         self._marker: Marker | None = None
-        self._devices: dict[str, Device] = {}
         self._paces: dict[tuple[str, str], Paces] = {}
         self._marked: tuple[BackendSpec, Key, str] | None = None
         self._suspects: set[str] = set()
         self._wrong: list[int] = []
-        self._file = _identity(options.model)
         self._process = os.getpid()
 
     def key(self, spec: BackendSpec) -> Key:
         """The backend on the device that it opened, or will open as far as is known."""
-        if self._model is None:
-            self._model = ""
-            if self._options.model is not None:
-                with suppress(ForgeError):  # whoever loads it says what is wrong with it
-                    self._model = model_digest(self._options.model)
-        return self._key(spec, self._model)
-
-    def _key(self, spec: BackendSpec, model: str) -> Key:
-        if self._environment is None:
-            self._environment = environment()
-        parts = {**self._environment, "model": model, "settings": _settings(spec)}
-        asked = self._options.device_of(spec) or ""
-        device = self._devices.get(spec.name)
-        if device is None and self._ledger:
-            device = self._ledger.last_opened(spec.name, asked)
-        if device is None:
-            return Key(spec.name, asked, parts)
-        return Key(spec.name, device.key, {**parts, "driver": device.driver})
+        return self._circumstances.key(spec)
 
     def device(self, spec: BackendSpec) -> Device | None:
         """What it opened last; None where nobody knows."""
-        if self._ledger is None:
-            return None
-        return self._ledger.last_opened(spec.name, self._options.device_of(spec) or "")
+        return self._circumstances.known(spec)
 
     def self_tested(self, spec: BackendSpec) -> bool:
         """Whether its self-test passed on the device that it opens."""
-        test = self._ledger.self_test(self._key(spec, "")) if self._ledger else None
+        test = (
+            self._ledger.self_test(self._circumstances.key(spec, model=False))
+            if self._ledger
+            else None
+        )
         return test is not None and test.ok
 
     def quarantine(self, spec: BackendSpec) -> Quarantine | None:
@@ -128,9 +102,7 @@ class Past:
 
     def opened(self, spec: BackendSpec, device: Device) -> None:
         """A backend opened that device: a marker for it is one for this device from now on."""
-        self._devices[spec.name] = device
-        if self._ledger:
-            self._ledger.opened(spec.name, self._options.device_of(spec) or "", device)
+        self._circumstances.opened(spec, device)
         if self._marked is not None and self._marked[0] is spec:
             self.mark(spec, self._marked[2])
 
@@ -172,9 +144,9 @@ class Past:
         Where the kernel says that the device will not come back, it is out for every backend until
         the machine starts anew. Returns the record's path, "" if there is none.
         """
-        guilty = accused(spec, error, incident) and not self._model_changed()
-        if guilty and spec.name in self._devices:
-            self._suspects.add(self._devices[spec.name].key)
+        guilty = accused(spec, error, incident) and not self._circumstances.model_changed()
+        if guilty and (device := self._circumstances.device(spec)):
+            self._suspects.add(device.key)
         if self._ledger is None:
             return ""
         if spec.floor and isinstance(error, BackendWrong):
@@ -192,7 +164,7 @@ class Past:
         if guilty:
             early = incident.phase == "open"  # whatever the model
             made = self._ledger.quarantine(
-                self._key(spec, "") if early else self.key(spec),
+                self._circumstances.key(spec, model=not early),
                 str(error),
                 incident.phase,
                 until_reboot=device_gone,
@@ -202,14 +174,6 @@ class Past:
             if made is not None and isinstance(error, BackendWrong):
                 self._wrong.append(made.id)
         return record
-
-    def _model_changed(self) -> bool:
-        """Whether somebody wrote into the model's file, or cut it short, while workers map it.
-
-        One that was removed or replaced stays as it is for whoever has it.
-        """
-        now = _identity(self._options.model)
-        return now[:1] == self._file[:1] and now != self._file
 
     def _acquit(self) -> None:
         """The floor computes nonsense as well: it is the model's, and no device's."""
@@ -250,6 +214,7 @@ class Past:
         if self._ledger:
             self._ledger.close()
             self._ledger = None
+            self._circumstances.close()
 
     def __del__(self) -> None:
         if getattr(self, "_marker", None) is not None:
@@ -266,28 +231,12 @@ def accused(spec: BackendSpec, error: BackendError, incident: Incident) -> bool:
     return not (blameless or isinstance(error, _BLAMELESS))
 
 
-def _identity(path: str | None) -> tuple[int, ...]:
-    """Of a file: its inode, and what changes when somebody writes into it."""
-    if path is not None:
-        with suppress(OSError):
-            found = os.stat(path)
-            return found.st_ino, found.st_size, found.st_mtime_ns
-    return ()
-
-
 def _kernel(device: str, incident: Incident) -> tuple[Hit, ...]:
     """What the kernel's log says of the device since shortly before it fell silent."""
     from forge.doctor import after_a_fault
 
     hits = after_a_fault(time.monotonic() - incident.age_s - _BEFORE)
     return tuple(hit for hit in hits if hit.address in ("", device) or ":" not in device)
-
-
-def _settings(spec: BackendSpec) -> str:
-    """A digest of what a backend is started with: another setting deserves another try."""
-    chosen = {name: os.environ[name] for name in os.environ if name.startswith(_VARIABLES)}
-    everything = sorted({**chosen, **spec.env}.items()), sorted(spec.options.items())
-    return hashlib.blake2b(repr((spec.factory, everything)).encode(), digest_size=8).hexdigest()
 
 
 def described(found: Quarantine) -> str:

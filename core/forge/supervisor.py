@@ -77,6 +77,11 @@ class Supervisor:
         return self._workers.runner
 
     @property
+    def left_behind(self) -> Sequence[Runner]:
+        """Workers that were killed and stayed in their drivers."""
+        return self._workers.left_behind
+
+    @property
     def standby(self) -> Runner | None:
         """The worker that holds the model on the next backend, if one does."""
         return self._workers.standby

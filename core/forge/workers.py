@@ -40,7 +40,8 @@ class Workers:
         self._options = options
         self._past = past
         self._wants_standby = standby
-        self._left_behind: list[Runner] = []
+        self.left_behind: list[Runner] = []
+        """Killed, and not gone when it was last looked."""
 
     def start(self) -> Runner:
         """The first backend's worker; a fresh one where it was killed half-way in a message.
@@ -149,10 +150,10 @@ class Workers:
         if self.runner is not None:
             ended = self.runner.kill()
             if not ended:
-                self._left_behind.append(self.runner)
+                self.left_behind.append(self.runner)
                 self._past.stuck(self.runner.spec, self.runner.pid)
             self.runner = None
-        self._left_behind = [runner for runner in self._left_behind if not runner.gone()]
+        self.left_behind = [runner for runner in self.left_behind if not runner.gone()]
         return ended
 
     def close(self) -> None:

@@ -58,7 +58,7 @@ class Stage:
         Stuck.reachable = True
         try:
             for supervisor in self.made:
-                for runner in (supervisor.runner, *supervisor._left_behind):
+                for runner in (supervisor.runner, *supervisor.left_behind):
                     if runner:
                         runner.kill()
                 supervisor.close()

@@ -137,6 +137,7 @@ def test_quick_pieces_that_came_together_share_the_time(edge) -> None:
     number = dialogue.begin("decode")
     worker.say(Hello(1))
     dialogue.receive(lambda: False)
+    started = time.monotonic()
     pid = os.fork()
     if pid == 0:  # answers come from another process, as a worker's do
         for _ in range(4):
@@ -146,7 +147,8 @@ def test_quick_pieces_that_came_together_share_the_time(edge) -> None:
     for _ in range(4):
         dialogue.receive(lambda: False, number)
     os.waitpid(pid, 0)
-    assert 0.05 < budgets.paces.p99("decode", 0) < 0.2
+    took = time.monotonic() - started
+    assert 0.05 < budgets.paces.p99("decode", 0) < 1.4 * took  # of a bin's edge, of all four
 
 
 def test_a_reader_that_was_away_teaches_nothing_wrong(edge) -> None:

@@ -107,6 +107,8 @@ class Soak:
             thread.start()
         for thread in threads:
             thread.join()
+        for _ in self.lasting.load():  # each round is counted with its worker alive
+            pass
         gc.collect()
         self.tally.lost += [f"after round {number}: {what}" for what in left_behind(self.lasting)]
         self.usages.append(Usage.of())

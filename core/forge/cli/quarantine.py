@@ -102,21 +102,11 @@ def _say(notes: tuple[str, ...]) -> None:
 
 
 def _row(standing: Standing) -> dict[str, Any]:
+    from forge.doctor.memory import standing_as_json
+
     entry = standing.quarantine
-    return {
-        "id": entry.id,
-        "backend": entry.key.backend,
-        "device": entry.key.device or None,
-        "every_backend": entry.every_backend,
-        "until_reboot": bool(entry.boot),
-        "reason": entry.reason,
-        "phase": entry.phase or None,
-        "when": entry.when,
-        "record": entry.record or None,
-        "parts": dict(entry.key.parts),
-        "holds": standing.holds,
-        "changed": list(standing.changed),
-    }
+    more = {"record": entry.record or None, "parts": dict(entry.key.parts)}
+    return standing_as_json(standing) | more
 
 
 def _paragraph(standing: Standing) -> str:

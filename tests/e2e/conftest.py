@@ -43,6 +43,20 @@ class Terminal:
         shown, _, self.seen = self.seen.partition(text)
         return shown
 
+    def press(self, key: str, until: str) -> None:
+        """Type `key`, again each second until `until` is shown.
+
+        A signal that comes while Python draws a prompt is seen only at the next key.
+        """
+        end = time.monotonic() + 40
+        while until not in self.seen:
+            assert time.monotonic() < end, f"no {until!r} in {self.seen!r}"
+            self.type(key)
+            pause = time.monotonic() + 1
+            while until not in self.seen and time.monotonic() < pause:
+                self._read(0.1)
+        self.seen = self.seen.partition(until)[2]
+
     def wait_for_more(self, size: int) -> None:
         """Until `size` more characters are shown."""
         end = time.monotonic() + 40
@@ -57,10 +71,15 @@ class Terminal:
             except OSError:  # Linux's way to say that the other side is gone
                 time.sleep(0.05)
 
-    def end(self) -> int:
-        deadline = time.monotonic() + 20
+    def end(self, key: str = "") -> int:
+        """The exit code; `key` is pressed every five seconds until the program is gone."""
+        deadline = time.monotonic() + 40
         while self.process.poll() is None and time.monotonic() < deadline:
-            self._read(0.2)
+            if key:
+                self.type(key)
+            pause = time.monotonic() + 5
+            while self.process.poll() is None and time.monotonic() < pause:
+                self._read(0.1)
         return self.process.wait(1)
 
     def close(self) -> None:

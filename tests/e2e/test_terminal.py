@@ -30,10 +30,8 @@ def test_ctrl_c_stops_the_reply_and_the_chat_goes_on(terminal, forge_command, re
     chat.wait_for(">>> ")
     chat.type("Tell me the capital of France.\n")
     assert "Paris" in chat.wait_for(">>> ")
-    chat.type("\x03")
-    chat.wait_for("Ctrl-C once more")
-    chat.type("\x03")
-    assert chat.end() == 130
+    chat.press("\x03", until="Ctrl-C once more")
+    assert chat.end("\x03") == 130
 
 
 def test_ctrl_d_leaves_the_chat(terminal, forge_command, tiny_chat):

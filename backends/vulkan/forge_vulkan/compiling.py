@@ -83,17 +83,13 @@ def compile_shaders(
     sources: the folder of *.comp and *.glsl files. everything: also compile what has not changed.
     Raises SourceError, CompileError (what did compile stays), ToolsMissing; OSError of the folder.
     """
-    how = [Path(__file__), Path(shader_sources.__file__)]
-    wanted = variants(sources.resolve(), b"".join(path.read_bytes() for path in how))
+    wanted = _variants(sources)
     binaries = binaries.resolve()
     binaries.mkdir(parents=True, exist_ok=True)
-    had = {} if everything else read_index(binaries)
     _remove_others(binaries, {each.name for each in wanted})
-    digests = {each.name: had.get(each.name) for each in wanted}
-    for each in wanted:
-        if digests[each.name] != each.digest or not (binaries / each.name).is_file():
-            digests[each.name] = None
-    stale = [each for each in wanted if digests[each.name] is None]
+    names = {each.name for each in wanted} if everything else {*missing(sources, binaries)}
+    digests = {each.name: None if each.name in names else each.digest for each in wanted}
+    stale = [each for each in wanted if each.name in names]
     try:
         if stale:
             _compile_all(find_tools(), stale, binaries, digests)
@@ -103,6 +99,16 @@ def compile_shaders(
                 (binaries / name).unlink(missing_ok=True)
         _write_index(binaries, digests)
     return [each.name for each in stale]
+
+
+def missing(sources: Path = SOURCES, binaries: Path = BINARIES) -> list[str]:
+    """The names of the files that are not there, or are of another source than this one."""
+    had = read_index(binaries)
+    return [
+        each.name
+        for each in _variants(sources)
+        if had.get(each.name) != each.digest or not (binaries / each.name).is_file()
+    ]
 
 
 def read_index(binaries: Path) -> dict[str, str | None]:
@@ -115,6 +121,11 @@ def read_index(binaries: Path) -> dict[str, str | None]:
         return dict(index["shaders"]) if index["format"] == 1 else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
+
+
+def _variants(sources: Path) -> list[Variant]:
+    how = [Path(__file__), Path(shader_sources.__file__)]
+    return variants(sources.resolve(), b"".join(path.read_bytes() for path in how))
 
 
 def _compile_all(
@@ -214,9 +225,14 @@ def main(arguments: Iterable[str] | None = None) -> int:
         description="Compile the Vulkan shaders of which a source or an included file has changed.",
     )
     parser.add_argument("--all", action="store_true", help="compile also what has not changed")
+    parser.add_argument("--check", action="store_true", help="only say what is missing")
     options = parser.parse_args(None if arguments is None else list(arguments))
     start = time.monotonic()
     try:
+        if options.check:
+            names = missing()
+            sys.stderr.write("".join(f"not compiled: {name}\n" for name in names))
+            return int(bool(names))
         done = compile_shaders(everything=options.all)
     except (CompileError, SourceError, OSError) as error:
         sys.stderr.write(f"{error}\n")

@@ -1,0 +1,123 @@
+"""The driver's devices, as it lists them: nothing is opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import vulkan
+
+from forge.backend import Device
+from forge_vulkan.runtime import vk
+
+_KINDS = {
+    vulkan.VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU: "discrete",
+    vulkan.VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU: "integrated",
+    vulkan.VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU: "discrete",
+    vulkan.VK_PHYSICAL_DEVICE_TYPE_CPU: "software",
+}
+_VERSION = 1 << 22 | 3 << 12
+"""Of Vulkan: as much as forge knows of."""
+_PREFERRED = ("discrete", "integrated", "software")
+
+
+class Instance:
+    """Owns the connection to the loader and its drivers."""
+
+    def __init__(self) -> None:
+        application = vk.struct("VkApplicationInfo", pApplicationName="forge", apiVersion=_VERSION)
+        wanted = vk.struct("VkInstanceCreateInfo", pApplicationInfo=application)
+        made = vk.ffi.new("VkInstance *")
+        vk.call("vkCreateInstance", wanted, vk.NULL, made)
+        self.handle = made[0]
+
+    @cached_property
+    def listed(self) -> list[Listed]:
+        """Devices that forge can use, the best kind first, else in the driver's order."""
+        handles = vk.found("vkEnumeratePhysicalDevices", "VkPhysicalDevice", self.handle)
+        seen = [Listed(self.handle, handle, index) for index, handle in enumerate(handles)]
+        usable = [one for one in seen if one.usable]
+        return sorted(usable, key=lambda one: _PREFERRED.index(one.device.kind))
+
+    def close(self) -> None:
+        """Give it back."""
+        vk.lib.vkDestroyInstance(self.handle, vk.NULL)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A physical device, and what it says of itself."""
+
+    instance: Any
+    handle: Any
+    index: int
+
+    @cached_property
+    def extensions(self) -> frozenset[str]:
+        """Names of what it offers beside the core."""
+        listed = vk.found(
+            "vkEnumerateDeviceExtensionProperties",
+            "VkExtensionProperties",
+            self.handle,
+            vk.NULL,
+        )
+        return frozenset(vk.text(one.extensionName) for one in listed)
+
+    @cached_property
+    def _plain(self) -> Any:
+        return self.more("VkPhysicalDeviceProperties2", "vkGetPhysicalDeviceProperties2")
+
+    @property
+    def properties(self) -> Any:
+        """VkPhysicalDeviceProperties: a view of a structure that is kept."""
+        return self._plain.properties
+
+    @property
+    def limits(self) -> Any:
+        """VkPhysicalDeviceLimits."""
+        return self.properties.limits
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Of Vulkan, as far as the device speaks it."""
+        number = self.properties.apiVersion
+        return number >> 22 & 0x7F, number >> 12 & 0x3FF
+
+    @property
+    def usable(self) -> bool:
+        """Vulkan 1.2 with a queue that computes, and no kind that nobody knows."""
+        return self.version >= (1, 2) and self.properties.deviceType in _KINDS
+
+    def more(self, kind: str, function: str, *structures: Any) -> Any:
+        """Ask for properties or features with further structures chained to the question."""
+        for one, following in zip(structures, structures[1:], strict=False):
+            one.pNext = following
+        chained = {"pNext": structures[0]} if structures else {}
+        asked = vk.struct(kind, **chained)
+        getattr(vk.lib, function)(self.handle, asked)
+        return asked
+
+    @cached_property
+    def device(self) -> Device:
+        """What forge calls it."""
+        properties = self.properties
+        driver = vk.struct("VkPhysicalDeviceDriverProperties")
+        address = vk.struct("VkPhysicalDevicePCIBusInfoPropertiesEXT")
+        on_pci = "VK_EXT_pci_bus_info" in self.extensions
+        asked = (driver, address) if on_pci else (driver,)
+        self.more("VkPhysicalDeviceProperties2", "vkGetPhysicalDeviceProperties2", *asked)
+        name = f"{vk.text(driver.driverName)} {vk.text(driver.driverInfo)}".strip()
+        where = (
+            f"{address.pciDomain:04x}:{address.pciBus:02x}:"
+            f"{address.pciDevice:02x}.{address.pciFunction:x}"
+            if on_pci
+            else ""
+        )
+        return Device(
+            vk.text(properties.deviceName),
+            _KINDS[properties.deviceType],
+            str(self.index),
+            name,
+            where,
+        )

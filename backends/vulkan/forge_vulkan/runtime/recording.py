@@ -1,0 +1,277 @@
+"""Recording: dispatches into a command buffer, with a barrier only where data flows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import vulkan
+
+from forge.backend import BackendError
+from forge_vulkan.runtime import vk
+from forge_vulkan.runtime.device import Gpu
+from forge_vulkan.runtime.kernels import Kernel
+from forge_vulkan.runtime.memory import Region
+
+_COMPUTE = vulkan.VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT
+_TRANSFER = vulkan.VK_PIPELINE_STAGE_TRANSFER_BIT
+_HOST = vulkan.VK_PIPELINE_STAGE_HOST_BIT
+_ALL = _COMPUTE | _TRANSFER
+_WRITES = vulkan.VK_ACCESS_SHADER_WRITE_BIT | vulkan.VK_ACCESS_TRANSFER_WRITE_BIT
+_READS = vulkan.VK_ACCESS_SHADER_READ_BIT | vulkan.VK_ACCESS_TRANSFER_READ_BIT
+_SETS = 512
+"""Descriptor sets of a pool."""
+_BINDINGS = 16
+"""Most storage buffers of one kernel."""
+
+
+@dataclass(slots=True)
+class Count:
+    """What was recorded, for looking at."""
+
+    dispatches: int = 0
+    barriers: int = 0
+    names: list[str] = field(default_factory=list)
+
+
+class Commands:
+    """Owns the command pool and the descriptor pools of what belongs together."""
+
+    def __init__(self, gpu: Gpu) -> None:
+        self.gpu = gpu
+        info = vk.struct("VkCommandPoolCreateInfo", queueFamilyIndex=gpu.family)
+        made = vk.ffi.new("VkCommandPool *")
+        vk.call("vkCreateCommandPool", gpu.handle, info, vk.NULL, made)
+        self._pool = made[0]
+        self._sets: dict[tuple[Any, ...], Any] = {}
+        self._pools: list[Any] = []
+        self._left = 0
+
+    def buffer(self) -> Any:
+        """A new command buffer, recording."""
+        info = vk.struct(
+            "VkCommandBufferAllocateInfo", commandPool=self._pool, commandBufferCount=1
+        )
+        made = vk.ffi.new("VkCommandBuffer *")
+        vk.call("vkAllocateCommandBuffers", self.gpu.handle, info, made)
+        begin = vk.struct("VkCommandBufferBeginInfo")
+        vk.call("vkBeginCommandBuffer", made[0], begin)
+        return made[0]
+
+    def bound(self, kernel: Kernel, bindings: Sequence[Region]) -> Any:
+        """The descriptor set of these regions; one that was made before, if there is one."""
+        if len(bindings) != kernel.bindings:
+            raise BackendError(
+                f"{kernel.name} takes {kernel.bindings} buffers, not {len(bindings)}"
+            )
+        key = kernel.set_layout, *((id(r.buffer), r.offset, r.size) for r in bindings)
+        if key not in self._sets:
+            self._sets[key] = self._new_set(kernel, bindings)
+        return self._sets[key]
+
+    def _new_set(self, kernel: Kernel, bindings: Sequence[Region]) -> Any:
+        if not self._left:
+            size = vk.struct(
+                "VkDescriptorPoolSize",
+                type=vulkan.VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+                descriptorCount=_SETS * _BINDINGS,
+            )
+            info = vk.struct(
+                "VkDescriptorPoolCreateInfo", maxSets=_SETS, poolSizeCount=1, pPoolSizes=size
+            )
+            made = vk.ffi.new("VkDescriptorPool *")
+            vk.call("vkCreateDescriptorPool", self.gpu.handle, info, vk.NULL, made)
+            self._pools.append(made[0])
+            self._left = _SETS
+        self._left -= 1
+        info = vk.struct(
+            "VkDescriptorSetAllocateInfo",
+            descriptorPool=self._pools[-1],
+            descriptorSetCount=1,
+            pSetLayouts=[kernel.set_layout],
+        )
+        sets = vk.ffi.new("VkDescriptorSet *")
+        vk.call("vkAllocateDescriptorSets", self.gpu.handle, info, sets)
+        infos = vk.array(
+            "VkDescriptorBufferInfo",
+            [
+                vk.struct(
+                    "VkDescriptorBufferInfo",
+                    buffer=region.buffer.handle,
+                    offset=region.offset,
+                    range=-(-region.size // 4) * 4,
+                )
+                for region in bindings
+            ],
+        )
+        writes = [
+            vk.struct(
+                "VkWriteDescriptorSet",
+                dstSet=sets[0],
+                dstBinding=index,
+                descriptorCount=1,
+                descriptorType=vulkan.VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+                pBufferInfo=infos + index,
+            )
+            for index in range(len(bindings))
+        ]
+        vk.lib.vkUpdateDescriptorSets(
+            self.gpu.handle, len(writes), vk.array("VkWriteDescriptorSet", writes), 0, vk.NULL
+        )
+        return sets[0]
+
+    def close(self) -> None:
+        """Give all of it back; nothing of it may be in flight."""
+        for pool in self._pools:
+            vk.lib.vkDestroyDescriptorPool(self.gpu.handle, pool, vk.NULL)
+        vk.lib.vkDestroyCommandPool(self.gpu.handle, self._pool, vk.NULL)
+        self._pools.clear()
+        self._sets.clear()
+
+
+class Recording:
+    """Writes one command buffer; knows what was written and read since the last barrier.
+
+    What a later command buffer of the same queue needs is not known to this one: each ends with a
+    barrier.
+    """
+
+    def __init__(self, commands: Commands, profile: Profile | None = None) -> None:
+        self._commands = commands
+        self.handle = commands.buffer()
+        self.count = Count()
+        self._profile = profile
+        self._written: list[Region] = []
+        self._read: list[Region] = []
+
+    def dispatch(
+        self,
+        kernel: Kernel,
+        bindings: Sequence[Region],
+        groups: tuple[int, int, int],
+        *,
+        writes: Sequence[int],
+        push: bytes = b"",
+        label: str = "",
+    ) -> None:
+        """Run a kernel over so many work groups; `writes` are the bindings that it changes."""
+        if 0 in groups:
+            return
+        changed = [bindings[index] for index in writes]
+        self._order(changed, [r for i, r in enumerate(bindings) if i not in {*writes}])
+        lib, handle = vk.lib, self.handle
+        lib.vkCmdBindPipeline(handle, vulkan.VK_PIPELINE_BIND_POINT_COMPUTE, kernel.pipeline)
+        sets = vk.ffi.new("VkDescriptorSet[]", [self._commands.bound(kernel, bindings)])
+        lib.vkCmdBindDescriptorSets(
+            handle,
+            vulkan.VK_PIPELINE_BIND_POINT_COMPUTE,
+            kernel.layout,
+            0,
+            1,
+            sets,
+            0,
+            vk.NULL,
+        )
+        if len(push) != kernel.push:
+            raise BackendError(f"{kernel.name} takes {kernel.push} bytes of constants")
+        if push:
+            lib.vkCmdPushConstants(
+                handle,
+                kernel.layout,
+                vulkan.VK_SHADER_STAGE_COMPUTE_BIT,
+                0,
+                len(push),
+                vk.ffi.from_buffer(push),
+            )
+        if self._profile:
+            self._profile.before(handle, label or kernel.name)
+        lib.vkCmdDispatch(handle, *groups)
+        if self._profile:
+            self._profile.after(handle)
+        self.count.dispatches += 1
+        self.count.names.append(label or kernel.name)
+
+    def copy(self, source: Region, target: Region) -> None:
+        """Copy as many bytes as the source has."""
+        self._order([target], [source])
+        part = vk.struct(
+            "VkBufferCopy", srcOffset=source.offset, dstOffset=target.offset, size=source.size
+        )
+        vk.lib.vkCmdCopyBuffer(self.handle, source.buffer.handle, target.buffer.handle, 1, part)
+
+    def fill(self, target: Region, word: int = 0) -> None:
+        """Set every 32-bit word."""
+        self._order([target], [])
+        size = -(-target.size // 4) * 4
+        vk.lib.vkCmdFillBuffer(self.handle, target.buffer.handle, target.offset, size, word)
+
+    def end(self) -> Any:
+        """The finished command buffer; the host sees what it wrote once its fence is signalled."""
+        self._barrier(_ALL | _HOST, _WRITES, _READS | _WRITES | vulkan.VK_ACCESS_HOST_READ_BIT)
+        vk.call("vkEndCommandBuffer", self.handle)
+        return self.handle
+
+    def _order(self, writes: Sequence[Region], reads: Sequence[Region]) -> None:
+        """A barrier, if this touches what was written or writes what was read since the last."""
+        met = any(a.meets(b) for a in (*writes, *reads) for b in self._written)
+        if met or any(a.meets(b) for a in writes for b in self._read):
+            self._barrier(_ALL, _WRITES, _READS | _WRITES)
+        self._written += writes
+        self._read += reads
+
+    def _barrier(self, stages: int, before: int, after: int) -> None:
+        barrier = vk.struct("VkMemoryBarrier", srcAccessMask=before, dstAccessMask=after)
+        vk.lib.vkCmdPipelineBarrier(
+            self.handle, _ALL, stages, 0, 1, barrier, 0, vk.NULL, 0, vk.NULL
+        )
+        self.count.barriers += 1
+        self._written.clear()
+        self._read.clear()
+
+
+class Profile:
+    """Owns timestamps around dispatches: how long each took, by its label."""
+
+    def __init__(self, gpu: Gpu, most: int = 8192) -> None:
+        self.gpu, self._most = gpu, most
+        info = vk.struct(
+            "VkQueryPoolCreateInfo", queryType=vulkan.VK_QUERY_TYPE_TIMESTAMP, queryCount=most
+        )
+        made = vk.ffi.new("VkQueryPool *")
+        vk.call("vkCreateQueryPool", gpu.handle, info, vk.NULL, made)
+        self._pool = made[0]
+        self._labels: list[str] = []
+
+    def before(self, handle: Any, label: str) -> None:
+        """Note that a dispatch begins."""
+        self._stamp(handle, 2 * len(self._labels), vulkan.VK_PIPELINE_STAGE_TOP_OF_PIPE_BIT)
+        self._labels.append(label)
+
+    def after(self, handle: Any) -> None:
+        """Note that it ended."""
+        last = 2 * len(self._labels) - 1
+        self._stamp(handle, last, vulkan.VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT)
+
+    def _stamp(self, handle: Any, index: int, stage: int) -> None:
+        if index < self._most:
+            vk.lib.vkCmdResetQueryPool(handle, self._pool, index, 1)
+            vk.lib.vkCmdWriteTimestamp(handle, stage, self._pool, index)
+
+    def read(self) -> list[tuple[str, float, float]]:
+        """Label, begin and end of each dispatch in seconds; after its fence was signalled."""
+        count = min(2 * len(self._labels), self._most)
+        ticks = vk.ffi.new("uint64_t[]", max(1, count))
+        flags = vulkan.VK_QUERY_RESULT_64_BIT
+        if count:
+            vk.call(
+                *("vkGetQueryPoolResults", self.gpu.handle, self._pool, 0, count),
+                *(8 * count, ticks, 8, flags),
+            )
+        second = 1e9 / (self.gpu.nanoseconds or 1.0)
+        pairs = zip(self._labels, range(0, count, 2), strict=False)
+        return [(label, ticks[i] / second, ticks[i + 1] / second) for label, i in pairs]
+
+    def close(self) -> None:
+        """Give it back."""
+        vk.lib.vkDestroyQueryPool(self.gpu.handle, self._pool, vk.NULL)

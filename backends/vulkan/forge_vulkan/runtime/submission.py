@@ -1,0 +1,73 @@
+"""Submitting recorded work, and waiting for it in slices that all have an end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import vulkan
+
+from forge.backend import BackendHung
+from forge_vulkan.runtime import vk
+from forge_vulkan.runtime.device import Gpu
+
+_SLICE_NS = 20_000_000
+_LIMIT_S = 10.0
+"""After which a submission counts as stuck: AMD's kernel driver gives a compute ring 10 s."""
+
+
+class Queue:
+    """Owns the fences; work is finished in the order in which it was submitted."""
+
+    def __init__(self, gpu: Gpu, limit: float = _LIMIT_S) -> None:
+        self._gpu, self.limit = gpu, limit
+        self._free: list[Any] = []
+        self._all: list[Any] = []
+        self.where: Callable[[], str] = lambda: ""
+        """Asked for the last finished piece of work when the device is stuck."""
+
+    def submit(self, buffers: Sequence[Any]) -> Any:
+        """Hand over command buffers; the fence says when all of them are done."""
+        fence = self._free.pop() if self._free else self._new_fence()
+        handles = vk.ffi.new("VkCommandBuffer[]", list(buffers))
+        info = vk.struct("VkSubmitInfo", commandBufferCount=len(buffers), pCommandBuffers=handles)
+        vk.call("vkQueueSubmit", self._gpu.queue, 1, info, fence)
+        return fence
+
+    def wait(self, fence: Any) -> None:
+        """Until the fence is signalled; BackendHung past the limit, BackendLost from the driver."""
+        fences = vk.ffi.new("VkFence[]", [fence])
+        end = time.monotonic() + self.limit
+        while True:
+            result = vk.lib.vkWaitForFences(self._gpu.handle, 1, fences, 1, _SLICE_NS)
+            vk.check(result, "vkWaitForFences")
+            if result == vulkan.VK_SUCCESS:
+                break
+            if time.monotonic() > end:
+                place = self.where()
+                raise BackendHung(
+                    f"{self._gpu.listed.device.name} did not finish a piece of work in "
+                    f"{self.limit:.0f} s" + (f"; the last that it began: {place}" if place else "")
+                )
+        vk.call("vkResetFences", self._gpu.handle, 1, fences)
+        self._free.append(fence)
+
+    def run(self, buffers: Sequence[Any]) -> float:
+        """Submit and wait; the seconds that it took."""
+        start = time.perf_counter()
+        self.wait(self.submit(buffers))
+        return time.perf_counter() - start
+
+    def _new_fence(self) -> Any:
+        made = vk.ffi.new("VkFence *")
+        vk.call("vkCreateFence", self._gpu.handle, vk.struct("VkFenceCreateInfo"), vk.NULL, made)
+        self._all.append(made[0])
+        return made[0]
+
+    def close(self) -> None:
+        """Give the fences back."""
+        for fence in self._all:
+            vk.lib.vkDestroyFence(self._gpu.handle, fence, vk.NULL)
+        self._all.clear()
+        self._free.clear()

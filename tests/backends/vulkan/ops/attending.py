@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from tests.backends.vulkan.ops.stage import Stage, error, read
@@ -12,6 +13,7 @@ from forge import reference
 from forge.backend import Array, StateSpec
 from forge_vulkan import kv
 from forge_vulkan.steps import attention as steps
+from forge_vulkan.steps import attention_decode
 from forge_vulkan.steps.attention import Heads, Rotation
 from forge_vulkan.tape import Tape
 
@@ -52,6 +54,7 @@ class Attending:
             -2 * np.arange(dims // 2, dtype=np.float32) / (dims or 1)
         )
         self.rotation = Rotation(stage.array(self.turn), magnitude, style) if dims else None
+        self._recorded: dict[int, tuple[Any, Any, Any]] = {}
         self.sinks = 2 * self.random.standard_normal(heads, np.float32) if sinks else None
         self._sinks = stage.array(self.sinks) if self.sinks is not None else None
 
@@ -88,6 +91,39 @@ class Attending:
 
         self.stage.run(len(q), write, positions=positions, slots=slots)
         return read(out, len(q))
+
+    def decode(self, q, k, v, position: int, slot: int = 0, shares: int = 3) -> Array:
+        """What the device computes for one token, recorded once for each number of shares."""
+        if shares not in self._recorded:
+            size = attention_decode.scratch_bytes(self.shape, shares)
+            values = [self.stage.activation(x, most=1) for x in (q, k, v)]
+            out = self.stage.rows(self.shape.heads * self.shape.value_size, most=1)
+            scratch = self.stage.room(size)
+            scratch.view()[:] = 0
+
+            def write(tape: Tape) -> None:
+                attention_decode.attention_decode(
+                    *(tape, self.shape, self.cache, *values, out),
+                    scratch=scratch,
+                    shares=shares,
+                    rotation=self.rotation,
+                    sinks=self._sinks,
+                )
+
+            self._recorded[shares] = self.stage.record(write), values, out
+        recording, values, out = self._recorded[shares]
+        for value, given in zip(values, (q, k, v), strict=True):
+            value.region.view(np.float32)[:] = given.ravel()
+        out.region.view()[:] = 0xFF
+        self.stage.set(1, [position], [slot])
+        self.stage.queue.run([recording])
+        return read(out, 1)
+
+    def check_decode(self, position: int, slot: int = 0, shares: int = 3) -> None:
+        """A random token at this position comes out right."""
+        tokens = self.inputs(1)
+        found = self.decode(*tokens, position, slot, shares)
+        assert error(found, self.truth(*tokens, [position], [slot])) < self.bound
 
     def truth(self, q, k, v, positions: Sequence[int], slots: Sequence[int] = ()) -> Array:
         """What is right, with keys and values as the cache holds them."""

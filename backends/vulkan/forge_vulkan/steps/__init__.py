@@ -1,0 +1,1 @@
+"""What is recorded for each op of a graph."""

@@ -21,6 +21,7 @@ from forge_vulkan.runtime.device import Gpu
 
 SPIRV = Path(__file__).parent.parent / "spirv"
 """Where the build puts compiled shaders."""
+_FULL_SUBGROUPS = 2  # VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +204,7 @@ def _stage(module: Any, constants: tuple[int | float, ...], subgroup: int) -> An
             pData=data,
         )
     if subgroup:
-        more["flags"] = vulkan.VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT
+        more["flags"] = _FULL_SUBGROUPS
         more["pNext"] = vk.struct(
             "VkPipelineShaderStageRequiredSubgroupSizeCreateInfo", requiredSubgroupSize=subgroup
         )

@@ -1,0 +1,198 @@
+"""A graph as steps: what is added to a product is added in it, and what one reader can do by itself
+waits for that reader."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from forge.backend import BackendUnsupported, Graph, Node, Op, StateSpec, TensorSpec, Value
+from forge.graph import ROWS
+
+_GATES = (Op.SILU_MUL, Op.GELU_MUL)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A node, perhaps with later additions in it: `reads` are its operands, `out` what it makes."""
+
+    node: Node
+    reads: tuple[str, ...]
+    out: str
+    bias: str = ""
+    residual: str = ""
+
+    @property
+    def operands(self) -> tuple[str, ...]:
+        """All that it reads."""
+        return (*self.reads, *(name for name in (self.bias, self.residual) if name))
+
+
+class Plan:
+    """A graph's steps in their order, and who reads what."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.specs: dict[str, Value] = graph.validate()
+        self.steps = _steps(graph)
+
+    @cached_property
+    def made_by(self) -> Mapping[str, Step]:
+        """Steps by what they make."""
+        return {step.out: step for step in self.steps}
+
+    @cached_property
+    def readers(self) -> Mapping[str, Sequence[Step]]:
+        """By value, the steps that read it; one that reads it twice is there twice."""
+        found: dict[str, list[Step]] = {}
+        for step in self.steps:
+            for name in step.operands:
+                found.setdefault(name, []).append(step)
+        return found
+
+    def activation(self, name: str) -> TensorSpec:
+        """What the graph says of a value that is made in a run."""
+        spec = self.specs[name]
+        if not isinstance(spec, TensorSpec):
+            raise BackendUnsupported(f"{name} is {spec}, not an activation")
+        return spec
+
+    def state(self, name: str) -> StateSpec:
+        """What the graph says of a cache."""
+        spec = self.specs[name]
+        if not isinstance(spec, StateSpec):
+            raise BackendUnsupported(f"{name} is {spec}, not a state")
+        return spec
+
+    def width(self, name: str) -> int:
+        """Columns of an activation."""
+        return int(self.activation(name).shape[-1])
+
+    def of_rows(self, name: str) -> bool:
+        """Whether it has a row for each output that is wanted, not for each token."""
+        return self.activation(name).shape[0] == ROWS
+
+    def section(self, rows: bool) -> list[Step]:
+        """The steps for tokens, or those for wanted rows."""
+        return [step for step in self.steps if self.of_rows(step.out) is rows]
+
+    def kept(self, name: str) -> bool:
+        """Whether somebody reads it when its section is over."""
+        mine = self.of_rows(name)
+        later = any(self.of_rows(s.out) is not mine for s in self.readers.get(name, ()))
+        return later or name in self.graph.outputs
+
+    def only_products(self, name: str) -> bool:
+        """Whether it is read by products alone, as what they multiply."""
+        readers = self.readers.get(name, ())
+        return (
+            bool(readers)
+            and not self.kept(name)
+            and all(
+                step.node.op is Op.MATMUL and step.reads[0] == name and step.residual != name
+                for step in readers
+            )
+        )
+
+    def waiting(self, *, products: bool, pairs: bool) -> frozenset[str]:
+        """Values that their readers make for themselves.
+
+        products: norms and gates that only products read; pairs: the two products of a gate.
+        """
+        found: set[str] = set()
+        for step in self.steps:
+            if step.node.op is Op.ROPE and self._for_attention(step):
+                found.add(step.out)
+            elif step.node.op is Op.RMS_NORM and products and self._whole_rows(step):
+                found.add(step.out)
+            elif step.node.op in _GATES and len(step.reads) == 2:
+                if pairs and self._one_kernel(step):
+                    found.update(step.reads)
+                elif products and not pairs and _fast_gate(step) and self.only_products(step.out):
+                    found.add(step.out)
+        return frozenset(found)
+
+    def _for_attention(self, step: Step) -> bool:
+        readers = self.readers.get(step.out, ())
+        return (
+            len(readers) == 1
+            and not self.kept(step.out)
+            and readers[0].node.op is Op.ATTENTION
+            and step.out in readers[0].reads[:2]
+        )
+
+    def _whole_rows(self, step: Step) -> bool:
+        if len(step.reads) != 2 or not self.only_products(step.out):
+            return False
+        return self.specs[step.reads[1]].shape[-1] == self.width(step.out)
+
+    def _one_kernel(self, step: Step) -> bool:
+        """Whether gate and up are products of one value, made for this step, and of one type."""
+        pair = [self.made_by.get(name) for name in step.reads]
+        gate, up = pair
+        if gate is None or up is None or gate is up or not _fast_gate(step):
+            return False
+        return (
+            all(
+                s.node.op is Op.MATMUL
+                and not (s.bias or s.residual or self.kept(s.out))
+                and len(self.readers[s.out]) == 1
+                for s in (gate, up)
+            )
+            and gate.reads[0] == up.reads[0]
+            and self.specs[gate.reads[1]].dtype == self.specs[up.reads[1]].dtype
+        )
+
+    def last_uses(self, steps: Sequence[Step], waiting: frozenset[str]) -> dict[str, int]:
+        """By value, the index of the last step that needs it, itself or in what waits for it."""
+        last: dict[str, int] = {}
+        for index, step in enumerate(steps):
+            last.setdefault(step.out, index)
+            last.update(dict.fromkeys(step.operands, index))
+        for step in reversed(steps):
+            if step.out in waiting:
+                for name in step.operands:
+                    last[name] = max(last[name], last[step.out])
+        return last
+
+
+def _fast_gate(step: Step) -> bool:
+    """Whether the products' kernels have it: all but the exact gelu."""
+    return step.node.attrs.get("approximation", "tanh") != "none"
+
+
+def _steps(graph: Graph) -> list[Step]:
+    """One step for each node that is not an addition to a matrix product made just for it.
+
+    The product comes first in its sum, then a bias, then a residual, whatever the nodes' order.
+    """
+    uses = Counter(name for node in graph.nodes for name in node.inputs)
+    uses.update(graph.outputs)
+    reader = {name: node for node in graph.nodes for name in node.inputs}
+    made = dict.fromkeys(graph.inputs, -1)
+    made |= {node.name: index for index, node in enumerate(graph.nodes)}
+    absorbed: set[str] = set()
+    found: list[Step] = []
+    for index, node in enumerate(graph.nodes):
+        if node.name in absorbed:
+            continue
+        step = Step(node, node.inputs, node.name)
+        while node.op is Op.MATMUL and not step.residual:
+            following = reader.get(step.out)
+            sole = uses[step.out] == 1 and following is not None
+            if following is None or not sole or following.op is not Op.ADD:
+                break
+            others = [name for name in following.inputs if name != step.out]
+            if len(others) != 1:
+                break
+            if others[0] in graph.weights and not step.bias:
+                step = replace(step, bias=others[0], out=following.name)
+            elif made.get(others[0], index) < index:
+                step = replace(step, residual=others[0], out=following.name)
+            else:
+                break
+            absorbed.add(following.name)
+        found.append(step)
+    return found

@@ -1,0 +1,44 @@
+"""Memory for the activations of a section: values that do not live at the same time share it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from forge_vulkan.plan import Plan, Step
+from forge_vulkan.runtime.memory import ALIGNMENT
+
+
+def places(
+    plan: Plan, steps: Sequence[Step], most: int, waiting: frozenset[str]
+) -> tuple[dict[str, int], int]:
+    """Byte offsets of what the steps make for `most` rows, in one piece of memory, and its size.
+
+    What is kept has memory of its own: it is not placed here. A place is free again after the step
+    that last needs its value. With one row nothing is shared: sharing costs barriers.
+    """
+    last = plan.last_uses(steps, waiting)
+    offsets: dict[str, int] = {}
+    free: list[tuple[int, int]] = []  # offset, size
+    sizes: dict[str, int] = {}
+    end = 0
+    for index, step in enumerate(steps):
+        name = step.out
+        if name not in waiting and not plan.kept(name):
+            size = sizes[name] = room(plan.width(name), most)
+            fitting = [(held, at) for at, held in free if held >= size]
+            if fitting and most > 1:
+                held, at = min(fitting)
+                free.remove((at, held))
+                sizes[name] = held
+            else:
+                at, end = end, end + size
+            offsets[name] = at
+        for used in {name, *step.operands}:
+            if last.get(used) == index and used in offsets:
+                free.append((offsets[used], sizes[used]))
+    return offsets, end
+
+
+def room(width: int, most: int) -> int:
+    """Bytes of float32 [most, width]."""
+    return -(-4 * width * most // ALIGNMENT) * ALIGNMENT

@@ -6,9 +6,8 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from tests import vulkan_device
 from tests.backends.vulkan.desk import Desk
-
-from forge.backend import BackendUnavailable
 
 
 @pytest.fixture(scope="session")
@@ -28,9 +27,6 @@ def desk(request: pytest.FixtureRequest, desks: dict[str, Desk]) -> Iterator[Des
     """An open device with what it has; a parameter names what it shall do without."""
     without = getattr(request, "param", "")
     if without not in desks:
-        try:
-            desks[without] = Desk(without)
-        except BackendUnavailable as error:
-            pytest.skip(f"{error}\nInstall one: apt-get install mesa-vulkan-drivers libvulkan1")
+        desks[without] = Desk(vulkan_device.device(), without)
     yield desks[without]
     desks[without].clear()

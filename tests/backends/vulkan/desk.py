@@ -27,12 +27,15 @@ GUARD = 64
 class Desk:
     """Owns the device; arrays live until `clear`."""
 
-    def __init__(self, without: str = "") -> None:
+    def __init__(self, device: str = "0", without: str = "") -> None:
+        """`device`: its index, or a part of its name."""
         self.instance = Instance()
+        known = enumerate(self.instance.listed)
+        listed = next(one for i, one in known if device == str(i) or device in one.device.name)
         try:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv(WITHOUT, without)
-                self.gpu = Gpu(self.instance.listed[0])
+                self.gpu = Gpu(listed)
         except BaseException:
             self.instance.close()
             raise
@@ -92,8 +95,12 @@ class Desk:
         words[CHUNK] = CHUNK_TOKENS
         if ids is not None:
             words[HEADER : HEADER + len(ids)] = ids
+        self.record(lambda recording: write(Tape(self.kernels, self.frame, recording)))
+
+    def record(self, write: Callable[[Recording], None]) -> None:
+        """Record, and run once."""
         recording = Recording(self.commands)
-        write(Tape(self.kernels, self.frame, recording))
+        write(recording)
         self.queue.run([recording.end()])
 
 

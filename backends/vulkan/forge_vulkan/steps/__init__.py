@@ -1,1 +1,1 @@
-"""What is recorded for each op of a graph."""
+"""One function an op: what it records on a tape."""

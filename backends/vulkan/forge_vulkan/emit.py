@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 
 from forge.backend import BackendUnsupported, Op, attributes
+from forge_vulkan.kv import Cache
 from forge_vulkan.matrices import Matrix
 from forge_vulkan.plan import Plan, Step
 from forge_vulkan.runtime.memory import Region
 from forge_vulkan.steps import elementwise, products
+from forge_vulkan.steps.attention import Heads, Rotation, append, attention
 from forge_vulkan.steps.embed import embed
 from forge_vulkan.steps.experts import experts
 from forge_vulkan.steps.norms import norm
 from forge_vulkan.steps.products import Added, Halves, Norm
 from forge_vulkan.steps.rows import rope, select_rows
-from forge_vulkan.steps.tiles import multiply
+from forge_vulkan.steps.tiles import Quantised, multiply, quantise
 from forge_vulkan.tape import Activation, Tape
 
 
@@ -51,6 +54,7 @@ class Emitter:
         self.tape, self.plan, self.work = tape, plan, work
         self.values, self.most, self.waiting = values, most, waiting
         self._halved: dict[int, str] = {}
+        self._quantised: dict[int, str] = {}
         self.coopmat = tape.features.coopmat and most > 1
 
     @property
@@ -101,6 +105,17 @@ class Emitter:
             products.halve(self.tape, self.values[source], made, norm=normed, gate=gate)
         return made
 
+    def quantised(self, name: str) -> Quantised:
+        """A value as bytes in groups with a scale; once for all products that read it."""
+        x = self.values[name]
+        made = Quantised.over(
+            self.work.room(("bytes", x.width), Quantised.size(x.width, self.most)), x
+        )
+        if self._quantised.get(x.width) != name:
+            self._quantised[x.width] = name
+            quantise(self.tape, x, made)
+        return made
+
 
 def gate_of(step: Step) -> str:
     """The name of a gate in the products' kernels."""
@@ -144,7 +159,8 @@ def _matmul(e: Emitter, step: Step) -> None:
     elif e.coopmat and products.cooperative(matrix.kind, matrix.k):
         products.multiply_halves(e.tape, e.halves(name), matrix, out, added)
     else:
-        multiply(e.tape, e.values[name], matrix, out, bias=added.bias, residual=added.residual)
+        x = e.quantised(name) if matrix.quantised else e.values[name]
+        multiply(e.tape, x, matrix, out, added.bias, added.residual)
 
 
 def _gate(e: Emitter, step: Step) -> None:
@@ -194,6 +210,60 @@ def _rope(e: Emitter, step: Step) -> None:
     )
 
 
+def _attention(e: Emitter, step: Step) -> None:
+    attrs = e.attrs(step)
+    q, k, v = step.reads[:3]
+    keys, values = (e.plan.state(name) for name in step.reads[3:5])
+    shape = Heads(
+        *(int(attrs["heads"]), int(attrs["kv_heads"]), keys.size, values.size),
+        *(float(attrs["scale"]), bool(attrs["causal"])),
+        *(int(attrs["window"]), float(attrs["softcap"])),
+    )
+    cache = Cache(*(e.work.cache(name) for name in step.reads[3:5]), keys.dtype, keys.capacity)
+    rotation = None
+    if q in e.waiting:
+        turn, turned_k = (e.plan.made_by[name] for name in (q, k))
+        how = e.attrs(turn)
+        rotation = Rotation(
+            e.work.table(how["frequencies"]), float(how["magnitude"]), str(how["style"])
+        )
+        q, k = turn.reads[0], turned_k.reads[0]
+    sinks = e.work.vectors[step.reads[7]] if len(step.reads) == 8 else None
+    queries = e.values[q]
+    if rotation:
+        room = e.work.room(("rotated", queries.width), 4 * queries.width * e.most)
+        rotated = replace(queries, region=room)
+        append(
+            *(e.tape, shape, cache, e.values[k], e.values[v]),
+            rotation=rotation,
+            q=queries,
+            rotated=rotated,
+        )
+        queries = rotated
+    else:
+        append(e.tape, shape, cache, e.values[k], e.values[v])
+    attention(e.tape, shape, cache, queries, e.values[step.out], sinks=sinks)
+
+
+def _experts(e: Emitter, step: Step) -> None:
+    attrs = e.attrs(step)
+    x, scores = (e.values[name] for name in step.reads[:2])
+    experts(
+        e.tape,
+        x,
+        scores,
+        [e.work.matrices[name] for name in step.reads[2:5]],
+        e.values[step.out],
+        biases=[e.work.vectors[name] for name in step.reads[5:]],
+        room=e.work.room,
+        used=int(attrs["used"]),
+        activation=str(attrs["activation"]),
+        gating=str(attrs["gating"]),
+        normalize=bool(attrs["normalize"]),
+        factor=float(attrs["factor"]),
+    )
+
+
 def _select_rows(e: Emitter, step: Step) -> None:
     select_rows(e.tape, e.values[step.reads[0]], e.values[step.out])
 
@@ -211,4 +281,6 @@ EMITTERS: dict[Op, Callable[[Emitter, Step], None]] = {
     Op.SCALE: _scale,
     Op.ROPE: _rope,
     Op.SELECT_ROWS: _select_rows,
+    Op.ATTENTION: _attention,
+    Op.EXPERTS: _experts,
 }

@@ -8,7 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from forge.backend import BackendUnsupported, Graph, Node, Op, StateSpec, TensorSpec, Value
+from forge.backend import (
+    BackendUnsupported,
+    Graph,
+    Node,
+    Op,
+    StateSpec,
+    TensorSpec,
+    Value,
+    attributes,
+)
 from forge.graph import ROWS
 
 _GATES = (Op.SILU_MUL, Op.GELU_MUL)
@@ -131,12 +140,20 @@ class Plan:
         return frozenset(found)
 
     def _for_attention(self, step: Step) -> bool:
+        """Whether a rotation is of q or of k for attention alone, which gets the other one too."""
         readers = self.readers.get(step.out, ())
+        if len(readers) != 1 or readers[0].node.op is not Op.ATTENTION:
+            return False
+        pair = [self.made_by.get(name) for name in readers[0].reads[:2]]
+        q, k = pair
         return (
-            len(readers) == 1
-            and not self.kept(step.out)
-            and readers[0].node.op is Op.ATTENTION
-            and step.out in readers[0].reads[:2]
+            q is not None
+            and k is not None
+            and step in (q, k)
+            and q.node.op is k.node.op is Op.ROPE
+            and not (self.kept(q.out) or self.kept(k.out))
+            and len(self.readers[q.out]) == len(self.readers[k.out]) == 1
+            and _turns(q) == _turns(k)
         )
 
     def _whole_rows(self, step: Step, takes: Callable[[Step], bool]) -> bool:
@@ -175,9 +192,15 @@ class Plan:
         return last
 
 
+def _turns(step: Step) -> tuple[object, ...]:
+    """How a rotation turns its heads."""
+    attrs = attributes(step.node)
+    return attrs["frequencies"], attrs["style"], attrs["magnitude"]
+
+
 def _fast_gate(step: Step) -> bool:
     """Whether the products' kernels have it: all but the exact gelu."""
-    return step.node.attrs.get("approximation", "tanh") != "none"
+    return attributes(step.node).get("approximation") != "none"
 
 
 def _steps(graph: Graph) -> list[Step]:

@@ -1,0 +1,1 @@
+"""One function an op: what it records on a tape."""

@@ -8,7 +8,7 @@ from typing import Any
 import vulkan
 
 from forge.backend import BackendUnavailable, Memory
-from forge_vulkan.runtime import vk
+from forge_vulkan.runtime import fault, vk
 from forge_vulkan.runtime.features import enabled, features
 from forge_vulkan.runtime.instance import Listed
 
@@ -24,6 +24,9 @@ class Gpu:
         self.family = _family(listed)
         chain, extensions = enabled(listed)
         extensions += [name for name in (_BUDGET,) if name in listed.extensions]
+        if (tells := fault.feature(listed)) is not None:
+            tells.pNext, chain = chain, tells
+            extensions.append(fault.EXTENSION)
         queue = vk.struct(
             "VkDeviceQueueCreateInfo",
             queueFamilyIndex=self.family,
@@ -99,9 +102,15 @@ class Gpu:
         self._last = asked
         return asked
 
+    def lost(self) -> str:
+        """What the driver knows of why the device was lost; "" where it does not tell."""
+        return fault.report(self.handle)
+
     def close(self) -> None:
         """Wait for nothing: what is in flight was waited for, or the process ends."""
-        vk.lib.vkDestroyDevice(self.handle, vk.NULL)
+        if self.handle != vk.NULL:
+            vk.lib.vkDestroyDevice(self.handle, vk.NULL)
+            self.handle = vk.NULL
 
 
 def _families(listed: Listed) -> list[Any]:

@@ -8,8 +8,9 @@ from typing import Any
 
 import vulkan
 
-from forge.backend import Device
+from forge.backend import BackendUnavailable, Device
 from forge_vulkan.runtime import vk
+from forge_vulkan.runtime.messages import VALIDATE, Messages
 
 _KINDS = {
     vulkan.VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU: "discrete",
@@ -19,30 +20,62 @@ _KINDS = {
 }
 _VERSION = 1 << 22 | 3 << 12
 """Of Vulkan: as much as forge knows of."""
+_ABSENT = {
+    vulkan.VK_ERROR_INCOMPATIBLE_DRIVER: (
+        "the Vulkan loader found no driver: install your GPU's (mesa-vulkan-drivers for AMD and "
+        "Intel, NVIDIA's own); `forge doctor` looks at what is there"
+    ),
+    vulkan.VK_ERROR_LAYER_NOT_PRESENT: (
+        f"{VALIDATE} asks for the validation layer, which is not here: "
+        "apt-get install vulkan-validationlayers"
+    ),
+}
 _PREFERRED = ("discrete", "integrated", "software")
 
 
 class Instance:
-    """Owns the connection to the loader and its drivers."""
+    """Owns the connection to the loader and its drivers; `messages` are what they complain of."""
 
     def __init__(self) -> None:
+        self.messages = Messages()
+        layers, extensions = self.messages.layers, self.messages.extensions
         application = vk.struct("VkApplicationInfo", pApplicationName="forge", apiVersion=_VERSION)
-        wanted = vk.struct("VkInstanceCreateInfo", pApplicationInfo=application)
+        wanted = vk.struct(
+            "VkInstanceCreateInfo",
+            pNext=self.messages.chain(),
+            pApplicationInfo=application,
+            enabledLayerCount=len(layers),
+            ppEnabledLayerNames=layers,
+            enabledExtensionCount=len(extensions),
+            ppEnabledExtensionNames=extensions,
+        )
         made = vk.ffi.new("VkInstance *")
-        vk.call("vkCreateInstance", wanted, vk.NULL, made)
+        result = vk.lib.vkCreateInstance(wanted, vk.NULL, made)
+        if result in _ABSENT:
+            raise BackendUnavailable("\n".join([_ABSENT[result], *self.messages.loader]))
+        vk.check(result, "vkCreateInstance")
         self.handle = made[0]
+        self.messages.listen(self.handle)
+
+    @cached_property
+    def seen(self) -> list[Listed]:
+        """Every device, in the driver's order."""
+        handles = vk.found("vkEnumeratePhysicalDevices", "VkPhysicalDevice", self.handle)
+        return [Listed(self.handle, handle, index) for index, handle in enumerate(handles)]
 
     @cached_property
     def listed(self) -> list[Listed]:
         """Devices that forge can use, the best kind first, else in the driver's order."""
-        handles = vk.found("vkEnumeratePhysicalDevices", "VkPhysicalDevice", self.handle)
-        seen = [Listed(self.handle, handle, index) for index, handle in enumerate(handles)]
-        usable = [one for one in seen if one.usable]
+        usable = [one for one in self.seen if one.usable]
         return sorted(usable, key=lambda one: _PREFERRED.index(one.device.kind))
 
     def close(self) -> None:
-        """Give it back."""
-        vk.lib.vkDestroyInstance(self.handle, vk.NULL)
+        """Give it back; called once more does nothing."""
+        if self.handle != vk.NULL:
+            self.messages.close(self.handle)
+            vk.lib.vkDestroyInstance(self.handle, vk.NULL)
+            self.handle = vk.NULL
+            vk.check(vulkan.VK_SUCCESS, "vkDestroyInstance")
 
 
 @dataclass(frozen=True)

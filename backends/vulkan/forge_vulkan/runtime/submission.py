@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import vulkan
 
-from forge.backend import BackendHung
+from forge.backend import BackendHung, BackendLost
 from forge_vulkan.runtime import vk
 from forge_vulkan.runtime.device import Gpu
 
@@ -32,7 +33,8 @@ class Queue:
         fence = self._free.pop() if self._free else self._new_fence()
         handles = vk.ffi.new("VkCommandBuffer[]", list(buffers))
         info = vk.struct("VkSubmitInfo", commandBufferCount=len(buffers), pCommandBuffers=handles)
-        vk.call("vkQueueSubmit", self._gpu.queue, 1, info, fence)
+        with self._told():
+            vk.call("vkQueueSubmit", self._gpu.queue, 1, info, fence)
         return fence
 
     def wait(self, fence: Any) -> None:
@@ -41,7 +43,8 @@ class Queue:
         end = time.monotonic() + self.limit
         while True:
             result = vk.lib.vkWaitForFences(self._gpu.handle, 1, fences, 1, _SLICE_NS)
-            vk.check(result, "vkWaitForFences")
+            with self._told():
+                vk.check(result, "vkWaitForFences")
             if result == vulkan.VK_SUCCESS:
                 break
             if time.monotonic() > end:
@@ -58,6 +61,16 @@ class Queue:
         start = time.perf_counter()
         self.wait(self.submit(buffers))
         return time.perf_counter() - start
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """A loss comes with what the driver and the progress marks know of it."""
+        try:
+            yield
+        except BackendLost as error:
+            place, why = self.where(), self._gpu.lost()
+            more = [f"the last that it began: {place}" if place else "", why]
+            raise BackendLost("; ".join(filter(None, [str(error), *more]))) from None
 
     def _new_fence(self) -> Any:
         made = vk.ffi.new("VkFence *")

@@ -72,8 +72,16 @@ def call(name: str, *arguments: Any) -> None:
     check(getattr(lib, name)(*arguments), name)
 
 
+COMPLAINTS: list[str] = []
+"""Of the validation layer, where it is asked (`messages`)."""
+
+
 def check(result: int, what: str) -> None:
     """Raise what a negative result means; VK_TIMEOUT and the like pass."""
+    if COMPLAINTS:
+        found = list(COMPLAINTS)
+        COMPLAINTS.clear()
+        raise BackendError("the validation layer found: " + "\n".join(found))
     if result >= 0:
         return
     name = _NAMES.get(result, str(result))

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-
 from forge.backend import BackendUnsupported, Op, attributes
 from forge_vulkan.kv import Cache
 from forge_vulkan.matrices import Matrix
@@ -15,7 +14,6 @@ from forge_vulkan.runtime.memory import Region
 from forge_vulkan.steps import elementwise, products
 from forge_vulkan.steps.attention import Heads, Rotation, append, attention
 from forge_vulkan.steps.embed import embed
-from forge_vulkan.steps.experts import experts
 from forge_vulkan.steps.norms import norm
 from forge_vulkan.steps.products import Added, Halves, Norm
 from forge_vulkan.steps.rows import rope, select_rows
@@ -246,6 +244,8 @@ def _attention(e: Emitter, step: Step) -> None:
 
 
 def _experts(e: Emitter, step: Step) -> None:
+    from forge_vulkan.steps.experts import experts
+
     attrs = e.attrs(step)
     x, scores = (e.values[name] for name in step.reads[:2])
     experts(

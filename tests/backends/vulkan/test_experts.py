@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pytest
 from tests.backends.vulkan.desk import Desk, rows_of
 
-from forge.backend import reference
+from forge.backend import WeightSpec, reference
 from forge.testing import random_blocks
 from forge.weights import dequantize
 from forge_vulkan.formats import FORMATS
-from forge_vulkan.steps.experts import Experts, Mixture, experts, experts_bytes
+from forge_vulkan.runtime.memory import Region
+from forge_vulkan.steps.experts import experts, experts_bytes
+from forge_vulkan.tape import Tape
 
 RANDOM = np.random.default_rng(9)
 FEW, MANY = 2, 64
@@ -42,37 +45,48 @@ class Case:
         matrices = [dequantize(r, k).astype(np.float64).reshape(s) for k, r, s in made]
         return [*matrices, *(b.astype(np.float64) for b in self.biases)]
 
-    def on(self, desk: Desk, splits=(0,)) -> Experts:
+    def on(self, desk: Desk, splits=(0,)) -> dict:
         gate, up, down = (
             desk.matrix(k, r, s[2], splits, s[0])
             for k, r, s in zip(self.kinds, self.raw, self.shapes, strict=True)
         )
         if self.kinds[0] == self.kinds[1] and splits == (0,):
             gate, up = desk.together(gate, up)
-        biases = tuple(desk.array(b) for b in self.biases) if self.biases else None
-        return Experts(gate, up, down, biases)
+        return {"matrices": [gate, up, down], "biases": [desk.array(b) for b in self.biases]}
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """The op's attributes."""
+
+    used: int
+    activation: str = "silu"
+    gating: str = "softmax"
+    normalize: bool = True
+    factor: float = 1.0
 
 
 def mixed(desk: Desk, case: Case, x, scores, mixture: Mixture, most: int, splits=(0,)):
     weights, out = case.on(desk, splits), desk.nothing(case.n, most)
     rows, ranks = desk.activation(x, most), desk.activation(scores, most)
-    room = desk.room(experts_bytes(weights, mixture, most))
-    desk.run(len(x), lambda tape: experts(tape, rows, ranks, weights, out, room, mixture))
+    specs = [WeightSpec("w", s, k) for s, k in zip(case.shapes, case.kinds, strict=True)]
+    limit = experts_bytes(specs, mixture.used, most)
+
+    def room(key: object, size: int) -> Region:
+        assert size <= limit
+        return desk.room(size)
+
+    def write(tape: Tape) -> None:
+        experts(tape, rows, ranks, out=out, room=room, **weights, **asdict(mixture))
+
+    desk.run(len(x), write)
     return rows_of(out, len(x))
 
 
 def truth(case: Case, x, scores, mixture: Mixture) -> np.ndarray:
+    exact = (a.astype(np.float64) for a in (x, scores))
     with np.errstate(invalid="ignore", over="ignore"):
-        return reference.experts(
-            x.astype(np.float64),
-            scores.astype(np.float64),
-            *case.dense(),
-            used=mixture.used,
-            activation=mixture.activation,
-            gating=mixture.gating,
-            normalize=mixture.normalize,
-            factor=mixture.factor,
-        )
+        return reference.experts(*exact, *case.dense(), **asdict(mixture))
 
 
 def close(got, want, bound: float) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
+from forge.backend import WeightSpec
+from forge_vulkan.formats import FORMATS
 from forge_vulkan.matrices import Matrix
 from forge_vulkan.runtime.memory import ALIGNMENT, Region
 from forge_vulkan.steps.shape import ceil, lanes
@@ -17,77 +19,77 @@ _GATINGS = ("softmax", "sigmoid", "softmax_selected")
 _ACTIVATIONS = {"silu": 1, "gelu": 2, "swiglu_oai": 3}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mixture:
-    """How experts are chosen and weighed: the attributes of the op, see `forge.reference.experts`."""
-
-    used: int
-    activation: str = "silu"
-    gating: str = "softmax"
-    normalize: bool = True
-    factor: float = 1.0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Experts:
-    """The experts' matrices, gate and up [e * f, n] and down [e * n, f], and all three biases or
-    none: [e, f], [e, f], [e, n]."""
-
-    gate: Matrix
-    up: Matrix
-    down: Matrix
-    biases: tuple[Region, Region, Region] | None = None
-
-    @property
-    def one_kernel(self) -> bool:
-        """Whether gate and up can be read by one kernel."""
-        gate, up = self.gate.parts[0].region, self.up.parts[0].region
-        return (
-            self.gate.kind == self.up.kind
-            and all(len(m.parts) == 1 for m in (self.gate, self.up, self.down))
-            and (gate.buffer, gate.offset, gate.size) == (up.buffer, up.offset, up.size)
-        )
-
-
-def experts_bytes(weights: Experts, mixture: Mixture, most: int) -> int:
-    """Bytes of room that `experts` needs beside its operands, for so many tokens."""
-    return sum(map(_aligned, _sizes(weights, mixture, most).values()))
+def experts_bytes(matrices: Sequence[WeightSpec], used: int, most: int) -> int:
+    """Bytes of room that `experts` asks for at most: for gate, up and down, and so many tokens."""
+    gate, up, down = matrices
+    quantised = [FORMATS[spec.dtype].quantised for spec in (gate, up, down)]
+    sizes = _sizes(quantised, down.shape, used, most, many=True)
+    return sum(map(_aligned, sizes.values()))
 
 
 def experts(
     tape: Tape,
     x: Activation,
     scores: Activation,
-    weights: Experts,
+    matrices: Sequence[Matrix],
     out: Activation,
-    room: Region,
-    mixture: Mixture,
+    *,
+    biases: Sequence[Region] = (),
+    room: Callable[[object, int], Region],
+    used: int,
+    activation: str = "silu",
+    gating: str = "softmax",
+    normalize: bool = True,
+    factor: float = 1.0,
 ) -> None:
-    """Write the sum of each token's experts to `out`; `room` has at least `experts_bytes`."""
-    job = _Job(tape, x, weights, mixture, room)
-    job.route(scores)
-    if x.most <= _FEW and weights.one_kernel:
+    """Write the sum of each token's `used` best experts; see `forge.reference.experts`.
+
+    `matrices` are gate and up [e * f, n] and down [e * n, f], `biases` none or one of each [e, f],
+    [e, f], [e, n]. `room` gives memory of so many bytes, in which nothing has to stay.
+    """
+    job = _Job(tape, x, matrices, biases, used, activation, room)
+    job.route(scores, gating, normalize, factor)
+    if job.is_few:
         job.few(out)
     else:
         job.many(out)
+
+
+def _few(most: int, matrices: Sequence[Matrix]) -> bool:
+    """Whether there are few tokens, and gate and up can be read by one kernel."""
+    gate, up, _ = matrices
+    first, second = gate.parts[0].region, up.parts[0].region
+    return (
+        most <= _FEW
+        and gate.kind == up.kind
+        and all(len(matrix.parts) == 1 for matrix in matrices)
+        and first.buffer is second.buffer
+        and (first.offset, first.size) == (second.offset, second.size)
+    )
 
 
 def _aligned(size: int) -> int:
     return ceil(size, ALIGNMENT) * ALIGNMENT
 
 
-def _sizes(weights: Experts, mixture: Mixture, most: int) -> dict[str, int]:
-    """What a run for so many tokens needs, in bytes by name."""
-    choices, up, down = mixture.used * most, weights.up, weights.down
-    sizes = {"chosen": 4 * choices, "weights": 4 * choices, "gate": 4 * choices * up.rows}
-    if up.quantised or weights.gate.quantised:
-        sizes["x"] = Quantised.size(up.k, most)
-    if down.quantised:
-        sizes["hidden"] = Quantised.size(down.k, choices)
-    if most > _FEW or not weights.one_kernel:
-        sizes["groups"] = Groups.size(up.experts, mixture.used, most)
-        sizes["up"] = 4 * choices * up.rows
-        sizes["rows"] = 4 * choices * down.rows
+def _sizes(
+    quantised: Sequence[bool], down: tuple[int, ...], used: int, most: int, *, many: bool
+) -> dict[str, int]:
+    """What a run for so many tokens needs, in bytes by name.
+
+    `quantised` is of gate, up and down, and `down` has the latter's experts, rows and columns.
+    """
+    count, width, inner = down
+    choices = used * most
+    sizes = {"chosen": 4 * choices, "weights": 4 * choices, "gate": 4 * choices * inner}
+    if any(quantised[:2]):
+        sizes["x"] = Quantised.size(width, most)
+    if quantised[2]:
+        sizes["hidden"] = Quantised.size(inner, choices)
+    if many:
+        sizes["groups"] = Groups.size(count, used, most)
+        sizes["up"] = 4 * choices * inner
+        sizes["rows"] = 4 * choices * width
     return sizes
 
 
@@ -95,38 +97,55 @@ class _Job:
     """One mixture as it is recorded: what it reads, and its room."""
 
     def __init__(
-        self, tape: Tape, x: Activation, weights: Experts, mixture: Mixture, room: Region
+        self,
+        tape: Tape,
+        x: Activation,
+        matrices: Sequence[Matrix],
+        biases: Sequence[Region],
+        used: int,
+        activation: str,
+        room: Callable[[object, int], Region],
     ) -> None:
-        self.tape, self.x, self.weights, self.mixture = tape, x, weights, mixture
+        self.tape, self.x, self.used = tape, x, used
+        self.matrices, self.activation = matrices, _ACTIVATIONS[activation]
+        self.biases = [*biases] or [None, None, None]
+        self.is_few = _few(x.most, matrices)
+        up, down = matrices[1:]
+        sizes = _sizes(
+            [matrix.quantised for matrix in matrices],
+            (up.experts, down.rows, up.rows),
+            used,
+            x.most,
+            many=not self.is_few,
+        )
+        whole, at = room("experts", sum(map(_aligned, sizes.values()))), 0
         self._room: dict[str, Region] = {}
-        at = 0
-        for name, size in _sizes(weights, mixture, x.most).items():
-            self._room[name] = room.part(at, size)
+        for name, size in sizes.items():
+            self._room[name] = whole.part(at, size)
             at += _aligned(size)
-        self._choices = x.most * mixture.used
+        self._choices = x.most * used
         # Their counted rows are the tokens' times `used`.
-        self._gate = Activation(self._room["gate"], weights.up.rows, x.counter, self._choices)
+        self._gate = Activation(self._room["gate"], up.rows, x.counter, self._choices)
         self._taken: Quantised | None = None
 
-    def route(self, scores: Activation) -> None:
+    def route(self, scores: Activation, gating: str, normalize: bool, factor: float) -> None:
         """Choose the experts of each token."""
-        mixture, room = self.mixture, self._room
         self.tape.run(
             "route",
-            [self.tape.frame, scores.region, room["chosen"], room["weights"]],
+            [self.tape.frame, scores.region, self._room["chosen"], self._room["weights"]],
             (scores.most, 1, 1),
             writes=[2, 3],
-            push=struct.pack("If", scores.counter, mixture.factor),
+            push=struct.pack("If", scores.counter, factor),
             constants=(
-                *(max(64, mixture.used), 1, scores.width, mixture.used),
-                *(_GATINGS.index(mixture.gating), int(mixture.normalize)),
+                *(max(64, self.used), 1, scores.width, self.used),
+                *(_GATINGS.index(gating), int(normalize)),
             ),
         )
 
     def few(self, out: Activation) -> None:
         """Each row of each token's experts by a subgroup."""
-        gate, up, down = self.weights.gate, self.weights.up, self.weights.down
-        gate_bias, up_bias, down_bias = self.weights.biases or (None, None, None)
+        gate, up, down = self.matrices
+        gate_bias, up_bias, down_bias = self.biases
         self._choice_rows(gate, up, self._x_for(gate), self._gate, gate_bias, up_bias)
         self._choice_rows(down, None, self._hidden(), out, down_bias, None)
 
@@ -140,7 +159,7 @@ class _Job:
         up_bias: Region | None,
     ) -> None:
         """With a second matrix, both of them and what joins them; else the sums of choices."""
-        tape, mixture, part = self.tape, self.mixture, matrix.parts[0]
+        tape, part = self.tape, matrix.parts[0]
         subgroup = lanes(tape.features)
         side_by_side = subgroup or 16
         threads = 4 * side_by_side
@@ -158,17 +177,17 @@ class _Job:
             writes=[6],
             push=part.packed() + other.packed() + struct.pack("2I", matrix.rows, x.counter),
             constants=(
-                *(threads, side_by_side, matrix.k, 1, mixture.used, int(second is None)),
-                *(_ACTIVATIONS[mixture.activation], int(bias is not None)),
+                *(threads, side_by_side, matrix.k, 1, self.used, int(second is None)),
+                *(self.activation, int(bias is not None)),
             ),
             subgroup=subgroup,
         )
 
     def many(self, out: Activation) -> None:
         """Each expert's matrices by tiles of all the rows that chose it."""
-        tape, room, used = self.tape, self._room, self.mixture.used
-        gate, up, down = self.weights.gate, self.weights.up, self.weights.down
-        gate_bias, up_bias, down_bias = self.weights.biases or (None, None, None)
+        tape, room, used = self.tape, self._room, self.used
+        gate, up, down = self.matrices
+        gate_bias, up_bias, down_bias = self.biases
         groups = Groups(room["groups"], used, up.experts, self.x.most)
         tape.run(
             "group",
@@ -187,7 +206,7 @@ class _Job:
             spread(ceil(self._choices * up.rows, 256)),
             writes=[1],
             push=struct.pack("2I", used * up.rows, self.x.counter),
-            constants=(256, 1, _ACTIVATIONS[self.mixture.activation]),
+            constants=(256, 1, self.activation),
         )
         rows = Activation(room["rows"], down.rows, self.x.counter, self._choices)
         multiply(tape, self._hidden(), down, rows, down_bias, groups=groups)
@@ -210,8 +229,8 @@ class _Job:
 
     def _hidden(self) -> Activation | Quantised:
         """What goes down, a row for each choice."""
-        if not self.weights.down.quantised:
+        if not self.matrices[2].quantised:
             return self._gate
         taken = Quantised.over(self._room["hidden"], self._gate)
-        quantise(self.tape, self._gate, taken, self.mixture.used)
+        quantise(self.tape, self._gate, taken, self.used)
         return taken

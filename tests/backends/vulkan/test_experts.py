@@ -167,16 +167,16 @@ def test_of_equal_scores_the_lower_number_wins(desk: Desk, most: int) -> None:
 
 @rooms
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("kind", ["f32", "q4_0"])
+@pytest.mark.parametrize(("kind", "activation"), [("f32", "silu"), ("q4_0", "swiglu_oai")])
 def test_what_is_not_finite_shows_in_its_token_alone(
-    desk: Desk, kind: str, bad: float, most: int
+    desk: Desk, kind: str, activation: str, bad: float, most: int
 ) -> None:
-    case = Case(kind, 4, 64, 32)
+    case, mixture = Case(kind, 4, 64, 32), Mixture(used=2, activation=activation)
     x, scores = normal(2, 64), normal(2, 4)
-    before = mixed(desk, case, x, scores, Mixture(used=2), most)
+    before = mixed(desk, case, x, scores, mixture, most)
     spoiled = x.copy()
     spoiled[1, 40] = bad
-    got = mixed(desk, case, spoiled, scores, Mixture(used=2), most)
+    got = mixed(desk, case, spoiled, scores, mixture, most)
     assert not np.isfinite(got[1]).any()
     assert np.array_equal(got[0], before[0])
 

@@ -108,7 +108,7 @@ class _Job:
     ) -> None:
         self.tape, self.x, self.used = tape, x, used
         self.matrices, self.activation = matrices, _ACTIVATIONS[activation]
-        self.biases = [*biases] or [None, None, None]
+        self.biases: list[Region | None] = [*biases] or [None, None, None]
         self.is_few = _few(x.most, matrices)
         up, down = matrices[1:]
         sizes = _sizes(

@@ -4,11 +4,20 @@ waits for that reader."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from forge.backend import BackendUnsupported, Graph, Node, Op, StateSpec, TensorSpec, Value
+from forge.backend import (
+    BackendUnsupported,
+    Graph,
+    Node,
+    Op,
+    StateSpec,
+    TensorSpec,
+    Value,
+    attributes,
+)
 from forge.graph import ROWS
 
 _GATES = (Op.SILU_MUL, Op.GELU_MUL)
@@ -59,6 +68,18 @@ class Plan:
             raise BackendUnsupported(f"{name} is {spec}, not an activation")
         return spec
 
+    @cached_property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Weights of a gate and of what it is multiplied by: they lie side by side."""
+        return [
+            tuple(self.made_by[name].reads[1] for name in step.reads)
+            for step in self.steps
+            if step.node.op in _GATES
+            and len(step.reads) == 2
+            and _fast_gate(step)
+            and self._one_kernel(step, lambda _: True)
+        ]
+
     def state(self, name: str) -> StateSpec:
         """What the graph says of a cache."""
         spec = self.specs[name]
@@ -84,59 +105,72 @@ class Plan:
         later = any(self.of_rows(s.out) is not mine for s in self.readers.get(name, ()))
         return later or name in self.graph.outputs
 
-    def only_products(self, name: str) -> bool:
-        """Whether it is read by products alone, as what they multiply."""
+    def _only_products(self, name: str, takes: Callable[[Step], bool]) -> bool:
+        """Whether it is read by such products alone, as what they multiply."""
         readers = self.readers.get(name, ())
         return (
             bool(readers)
             and not self.kept(name)
             and all(
-                step.node.op is Op.MATMUL and step.reads[0] == name and step.residual != name
+                step.node.op is Op.MATMUL
+                and step.reads[0] == name
+                and step.residual != name
+                and takes(step)
                 for step in readers
             )
         )
 
-    def waiting(self, *, products: bool, pairs: bool) -> frozenset[str]:
+    def waiting(self, takes: Callable[[Step], bool], *, pairs: bool) -> frozenset[str]:
         """Values that their readers make for themselves.
 
-        products: norms and gates that only products read; pairs: the two products of a gate.
+        Norms and gates that only products read, all of which `takes` says yes to; with `pairs`, a
+        gate rather makes its two products itself.
         """
         found: set[str] = set()
         for step in self.steps:
-            if step.node.op is Op.ROPE and self._for_attention(step):
+            if (step.node.op is Op.ROPE and self._for_attention(step)) or (
+                step.node.op is Op.RMS_NORM and self._whole_rows(step, takes)
+            ):
                 found.add(step.out)
-            elif step.node.op is Op.RMS_NORM and products and self._whole_rows(step):
-                found.add(step.out)
-            elif step.node.op in _GATES and len(step.reads) == 2:
-                if pairs and self._one_kernel(step):
-                    found.update(step.reads)
-                elif products and not pairs and _fast_gate(step) and self.only_products(step.out):
+            elif step.node.op in _GATES and len(step.reads) == 2 and _fast_gate(step):
+                if pairs:
+                    found.update(step.reads if self._one_kernel(step, takes) else ())
+                elif step.reads[1] in self.made_by and self._only_products(step.out, takes):
                     found.add(step.out)
         return frozenset(found)
 
     def _for_attention(self, step: Step) -> bool:
+        """Whether a rotation is of q or of k for attention alone, which gets the other one too."""
         readers = self.readers.get(step.out, ())
+        if len(readers) != 1 or readers[0].node.op is not Op.ATTENTION:
+            return False
+        pair = [self.made_by.get(name) for name in readers[0].reads[:2]]
+        q, k = pair
         return (
-            len(readers) == 1
-            and not self.kept(step.out)
-            and readers[0].node.op is Op.ATTENTION
-            and step.out in readers[0].reads[:2]
+            q is not None
+            and k is not None
+            and step in (q, k)
+            and q.node.op is k.node.op is Op.ROPE
+            and not (self.kept(q.out) or self.kept(k.out))
+            and len(self.readers[q.out]) == len(self.readers[k.out]) == 1
+            and _turns(q) == _turns(k)
         )
 
-    def _whole_rows(self, step: Step) -> bool:
-        if len(step.reads) != 2 or not self.only_products(step.out):
+    def _whole_rows(self, step: Step, takes: Callable[[Step], bool]) -> bool:
+        if len(step.reads) != 2 or not self._only_products(step.out, takes):
             return False
         return self.specs[step.reads[1]].shape[-1] == self.width(step.out)
 
-    def _one_kernel(self, step: Step) -> bool:
+    def _one_kernel(self, step: Step, takes: Callable[[Step], bool]) -> bool:
         """Whether gate and up are products of one value, made for this step, and of one type."""
         pair = [self.made_by.get(name) for name in step.reads]
         gate, up = pair
-        if gate is None or up is None or gate is up or not _fast_gate(step):
+        if gate is None or up is None or gate is up:
             return False
         return (
             all(
                 s.node.op is Op.MATMUL
+                and takes(s)
                 and not (s.bias or s.residual or self.kept(s.out))
                 and len(self.readers[s.out]) == 1
                 for s in (gate, up)
@@ -158,9 +192,15 @@ class Plan:
         return last
 
 
+def _turns(step: Step) -> tuple[object, ...]:
+    """How a rotation turns its heads."""
+    attrs = attributes(step.node)
+    return attrs["frequencies"], attrs["style"], attrs["magnitude"]
+
+
 def _fast_gate(step: Step) -> bool:
     """Whether the products' kernels have it: all but the exact gelu."""
-    return step.node.attrs.get("approximation", "tanh") != "none"
+    return attributes(step.node).get("approximation") != "none"
 
 
 def _steps(graph: Graph) -> list[Step]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from tests import vulkan_device
@@ -23,10 +23,20 @@ def desks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Desk]]
 
 
 @pytest.fixture
-def desk(request: pytest.FixtureRequest, desks: dict[str, Desk]) -> Iterator[Desk]:
+def open_desk(desks: dict[str, Desk]) -> Iterator[Callable[[str], Desk]]:
+    """Open the device without a feature, or with all of them ("")."""
+
+    def open_(without: str = "") -> Desk:
+        if without not in desks:
+            desks[without] = Desk(vulkan_device.device(), without)
+        return desks[without]
+
+    yield open_
+    for desk in desks.values():
+        desk.clear()
+
+
+@pytest.fixture
+def desk(request: pytest.FixtureRequest, open_desk: Callable[[str], Desk]) -> Desk:
     """An open device with what it has; a parameter names what it shall do without."""
-    without = getattr(request, "param", "")
-    if without not in desks:
-        desks[without] = Desk(vulkan_device.device(), without)
-    yield desks[without]
-    desks[without].clear()
+    return open_desk(getattr(request, "param", ""))

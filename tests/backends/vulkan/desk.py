@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from forge.backend import Array
 from forge_vulkan.formats import FORMATS
+from forge_vulkan.matrices import Matrix, Part
 from forge_vulkan.runtime.device import Gpu
 from forge_vulkan.runtime.features import WITHOUT
 from forge_vulkan.runtime.instance import Instance
@@ -77,6 +78,17 @@ class Desk:
         region = self.room(values.nbytes)
         region.view(np.uint8)[:] = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
         return region
+
+    def matrix(
+        self, kind: str, raw: Array, k: int, splits: tuple[int, ...] = (0,), experts: int = 1
+    ) -> Matrix:
+        """Rows of blocks as a matrix whose parts begin at the rows `splits`."""
+        parts = []
+        for first, stop in zip(splits, (*splits[1:], len(raw)), strict=True):
+            layout = FORMATS[kind].layout(stop - first, k)
+            region = self.array(planes_of(kind, raw[first:stop], k))
+            parts.append(Part(region, first, stop - first, layout.starts))
+        return Matrix(kind, len(raw), k, tuple(parts), experts)
 
     def activation(self, values: Array, most: int = CHUNK_TOKENS) -> Activation:
         """Rows for `most` tokens, of which those of `values` count; the others are NaN."""

@@ -144,6 +144,11 @@ class Recording:
         self._profile = profile
         self._written: list[Region] = []
         self._read: list[Region] = []
+        self._pending: list[tuple[Kernel, Sequence[Region], bytes]] = []
+
+    def after_barrier(self, kernel: Kernel, bindings: Sequence[Region], push: bytes) -> None:
+        """Run one work group right after the next barrier, and let nothing wait for it."""
+        self._pending.append((kernel, bindings, push))
 
     def dispatch(
         self,
@@ -160,6 +165,16 @@ class Recording:
             return
         changed = [bindings[index] for index in writes]
         self._order(changed, [r for i, r in enumerate(bindings) if i not in {*writes}])
+        self._bind(kernel, bindings, push)
+        if self._profile:
+            self._profile.before(self.handle, label or kernel.name)
+        vk.lib.vkCmdDispatch(self.handle, *groups)
+        if self._profile:
+            self._profile.after(self.handle)
+        self.count.dispatches += 1
+        self.count.names.append(label or kernel.name)
+
+    def _bind(self, kernel: Kernel, bindings: Sequence[Region], push: bytes) -> None:
         lib, handle = vk.lib, self.handle
         lib.vkCmdBindPipeline(handle, vulkan.VK_PIPELINE_BIND_POINT_COMPUTE, kernel.pipeline)
         sets = vk.ffi.new("VkDescriptorSet[]", [self._commands.bound(kernel, bindings)])
@@ -184,13 +199,6 @@ class Recording:
                 len(push),
                 vk.ffi.from_buffer(push),
             )
-        if self._profile:
-            self._profile.before(handle, label or kernel.name)
-        lib.vkCmdDispatch(handle, *groups)
-        if self._profile:
-            self._profile.after(handle)
-        self.count.dispatches += 1
-        self.count.names.append(label or kernel.name)
 
     def copy(self, source: Region, target: Region) -> None:
         """Copy as many bytes as the source has."""
@@ -228,6 +236,10 @@ class Recording:
         self.count.barriers += 1
         self._written.clear()
         self._read.clear()
+        for kernel, bindings, push in self._pending:
+            self._bind(kernel, bindings, push)
+            vk.lib.vkCmdDispatch(self.handle, 1, 1, 1)
+        self._pending.clear()
 
 
 class Profile:

@@ -151,7 +151,7 @@ void main() {
                 const uint out_row = gl_WorkGroupID.x * BN + column + 16 * j + e % 16;
                 if (token < tokens && out_row < n) {
                     float v = stage[mine + e] * scales[token];
-                    if (BIAS == 1) v += bias[out_row];
+                    if (BIAS == 1) v += bias[first + out_row];
                     if (RESIDUAL == 1) v += residual[token * width + first + out_row];
                     y[token * width + first + out_row] = v;
                 }

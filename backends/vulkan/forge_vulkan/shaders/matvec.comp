@@ -31,6 +31,7 @@ layout(push_constant) uniform Push {
     Planes planes;
     Planes second;    // V, where GATE is not 0
     uint n;           // rows
+    uint start;       // place of the first of them in y, bias and residual
     float epsilon;
 };
 
@@ -154,9 +155,10 @@ void main() {
             float total = reduced(sums[r]) * inverse;
             if (GATE != 0) total = gated(GATE, total, reduced(more[r]) * inverse);
             if (lane == 0 && first + r < n) {
-                if (BIAS == 1) total += bias[first + r];
-                if (RESIDUAL == 1) total += residual[first + r];
-                y[first + r] = total;
+                const uint at = start + first + r;
+                if (BIAS == 1) total += bias[at];
+                if (RESIDUAL == 1) total += residual[at];
+                y[at] = total;
             }
         }
     }

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-
 from forge.backend import BackendUnsupported, Op, attributes
 from forge_vulkan.kv import Cache
 from forge_vulkan.matrices import Matrix

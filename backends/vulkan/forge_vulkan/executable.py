@@ -21,7 +21,6 @@ from forge_vulkan.frame import Frame
 from forge_vulkan.kv import state_bytes
 from forge_vulkan.loading import load
 from forge_vulkan.marks import Marks
-from forge_vulkan.plan import Plan
 from forge_vulkan.runtime.kernels import Kernels
 from forge_vulkan.runtime.memory import Arenas, Region
 from forge_vulkan.runtime.pacing import Pace, Piece
@@ -85,6 +84,20 @@ class VulkanExecutable(Executable):
         )
         self._recorder = Recorder(self._kernels, self._commands, plan, self._work)
         self._clear()
+        self._record()
+
+    def _record(self) -> None:
+        """Every section, so that nothing is compiled or recorded in a reply."""
+        one, many = (self._frames[n] for n in (1, self.chunk))
+        for frame, bodies, heads in (
+            (one, (1,), (1,)),
+            (many, self._sizes.buckets[1:], (1, HEAD_ROWS)),
+        ):
+            self._setting(frame)
+            for most in bodies:
+                self._section(Shape(False, most), frame)
+            for most in heads if self._sizes.head else ():
+                self._section(Shape(True, most), frame)
 
     @property
     def graph(self) -> Graph:
@@ -98,8 +111,9 @@ class VulkanExecutable(Executable):
         if not self._open:
             raise BackendError("this executable is closed")
         wanted = row_indices(rows, len(positions))
-        frame = self._frames[1 if len(positions) == 1 and len(wanted) < 2 else self.chunk]
-        most = self._sizes.bucket(len(positions))
+        single = len(positions) == 1 and len(wanted) < 2
+        frame = self._frames[1 if single else self.chunk]
+        most = 1 if single else self._sizes.bucket(max(2, len(positions)))
         fields = {**inputs, "positions": positions, "slots": slots}
         for name, region in self._inputs.items():
             given = np.ascontiguousarray(inputs[name], np.float32).reshape(-1)

@@ -6,8 +6,8 @@ import hashlib
 import os
 import struct
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import platformdirs
 import vulkan
 
-from forge.backend import BackendUnavailable
+from forge.backend import BackendUnavailable, Progress
 from forge_vulkan.runtime import vk
 from forge_vulkan.runtime.device import Gpu
 
@@ -47,8 +47,7 @@ class Kernels:
 
     def __init__(self, gpu: Gpu) -> None:
         self.gpu = gpu
-        self.compiled: Callable[[str], None] = lambda name: None
-        """Told of each new pipeline."""
+        self._compiled: Callable[[str], None] | None = None
         self._kernels: dict[tuple[Any, ...], Kernel] = {}
         self._shapes: dict[_Shape, tuple[Any, Any]] = {}
         self._file = cache_folder() / f"{_identity(gpu)}.bin"
@@ -76,8 +75,24 @@ class Kernels:
         key = shader, bindings, push, constants, subgroup
         if key not in self._kernels:
             self._kernels[key] = self._made(shader, _Shape(bindings, push), constants, subgroup)
-            self.compiled(shader)
+            if self._compiled:
+                self._compiled(shader)
         return self._kernels[key]
+
+    @contextmanager
+    def told(self, progress: Progress) -> Iterator[None]:
+        """Meanwhile `progress` hears of each new pipeline."""
+        before = len(self._kernels)
+
+        def compiled(shader: str) -> None:
+            done = len(self._kernels) - before
+            progress("compile", done, done, shader)
+
+        self._compiled = compiled
+        try:
+            yield
+        finally:
+            self._compiled = None
 
     def save(self) -> None:
         """Keep what the driver compiled; a disk that is full or read-only costs the next start."""

@@ -1,0 +1,121 @@
+"""Attention over the caches: the new keys and values go in, then all tokens look."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from forge_vulkan.kv import Cache
+from forge_vulkan.runtime.memory import Region
+from forge_vulkan.steps.shape import ceil
+from forge_vulkan.tape import Activation, Tape
+
+_APPEND_THREADS, _THREADS = 64, 128
+LARGEST = 256
+"""The largest size of a head."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """What an attention node says of its heads, and of what they may see."""
+
+    heads: int
+    kv_heads: int
+    size: int
+    value_size: int
+    scale: float
+    causal: bool = True
+    window: int = 0
+    softcap: float = 0.0
+
+    @property
+    def group(self) -> int:
+        """Heads that share a kv head."""
+        return self.heads // self.kv_heads
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """Rope within attention: float32 frequencies [pairs] in radians a token; style norm or neox."""
+
+    frequencies: Region
+    magnitude: float = 1.0
+    style: str = "norm"
+
+    @property
+    def pairs(self) -> int:
+        """Of a head, that turn."""
+        return self.frequencies.size // 4
+
+
+def append(
+    tape: Tape,
+    shape: Heads,
+    cache: Cache,
+    k: Activation,
+    v: Activation,
+    *,
+    rotation: Rotation | None = None,
+    q: Activation | None = None,
+    rotated: Activation | None = None,
+) -> None:
+    """Record k, rotated if asked for, and v into the cache; with a rotation also q to `rotated`.
+
+    `rotated` may be q itself.
+    """
+    if (q is None) != (rotated is None) or (q and not rotation):
+        raise ValueError("q comes with a rotation and a place for the rotated")
+    heads = shape.heads if q else 0
+    magnitude = rotation.magnitude if rotation else 1.0
+    pairs = rotation.pairs if rotation else 0
+    tape.run(
+        f"append.CACHE={cache.dtype}",
+        [
+            tape.frame,
+            (q or k).region,
+            k.region,
+            v.region,
+            rotation.frequencies if rotation else tape.frame,
+            # Bound where nothing is to be written: never accessed then.
+            (rotated or k).region,
+            cache.keys,
+            cache.values,
+        ],
+        (heads + 2 * shape.kv_heads, k.most, 1),
+        writes=[5, 6, 7] if rotated else [6, 7],
+        push=struct.pack("IIIIf", heads, shape.kv_heads, cache.capacity, pairs, magnitude),
+        constants=(
+            *(_APPEND_THREADS, 1, shape.size, shape.value_size),
+            int(rotation is not None and rotation.style == "neox"),
+        ),
+    )
+
+
+def attention(
+    tape: Tape,
+    shape: Heads,
+    cache: Cache,
+    q: Activation,
+    out: Activation,
+    *,
+    sinks: Region | None = None,
+) -> None:
+    """Record attention of any number of tokens, whose keys and values are in the cache.
+
+    `sinks` are float32 [heads]; `out` is not q.
+    """
+    each = 4 if shape.value_size <= 128 and q.most * shape.group > 32 else 2
+    tape.run(
+        f"attention.CACHE={cache.dtype}",
+        [tape.frame, q.region, cache.keys, cache.values, sinks or tape.frame, out.region],
+        (ceil(q.most * shape.group, 16 * each), shape.kv_heads, 1),
+        writes=[5],
+        push=struct.pack(
+            *("IIiff", shape.kv_heads, cache.capacity, shape.window),
+            *(shape.scale, shape.softcap),
+        ),
+        constants=(
+            *(_THREADS, 1, shape.size, shape.value_size, shape.group, each),
+            *(int(shape.causal), int(shape.softcap > 0), int(sinks is not None)),
+        ),
+    )

@@ -17,22 +17,23 @@ from forge.backend import (
 from forge_vulkan.backend import VulkanBackend
 from forge_vulkan.failing import Script
 
+_IN_SMALL = "miniature"
+"""The name of the graph that forge compiles beside each model, or before it, for known answers."""
+
 
 class FailingBackend(VulkanBackend):
-    """Counts the steps of the first model that is compiled; known answers are of one node each."""
+    """Counts the steps of the model; other known answers are graphs of one node each."""
 
     def __init__(self, config: BackendConfig) -> None:
         super().__init__(config)
         self._script = Script(config.options["fault"], self.gpu)
-        self._found = False
 
     def compile(
         self, graph: Graph, weights: Mapping[str, Weight], progress: Progress
     ) -> Executable:
         """Of the model, the steps load and compile begin here."""
-        if self._found or len(graph.nodes) == 1:
+        if len(graph.nodes) == 1 or graph.name == _IN_SMALL:
             return super().compile(graph, weights, progress)
-        self._found = True
         self._script.reach("load")
         self._script.reach("compile")
         return FailingExecutable(super().compile(graph, weights, progress), self._script)

@@ -130,6 +130,7 @@ class VulkanExecutable(Executable):
                 first = False
             if head and len(block):
                 pieces += self._section(Shape(True, 1 if len(block) == 1 else HEAD_ROWS), frame)
+            self._queue.where = self._marks.where
             self._pace.run(pieces)
             for name in self._graph.outputs:
                 if self._plan.of_rows(name):

@@ -24,7 +24,7 @@ from forge_vulkan.marks import Marks
 from forge_vulkan.runtime.kernels import Kernels
 from forge_vulkan.runtime.memory import Arenas, Region
 from forge_vulkan.runtime.pacing import Pace, Piece
-from forge_vulkan.runtime.recording import Commands, Recording
+from forge_vulkan.runtime.recording import Commands, Profile, Recording
 from forge_vulkan.runtime.submission import Queue
 from forge_vulkan.sections import Recorder, Shape, waiting
 from forge_vulkan.sizes import HEAD_ROWS, Sizes
@@ -138,6 +138,38 @@ class VulkanExecutable(Executable):
                 elif start == 0:
                     parts[name].append(self._read(name, len(positions)))
         return {name: np.concatenate(found) for name, found in parts.items()}
+
+    def profile(self, tokens: int, repetitions: int = 20) -> list[tuple[str, str, float]]:
+        """Median seconds of each dispatch of a run of so many tokens and its last row's outputs.
+
+        With the name of what it makes and the kernel's. Tokens before them are not written: for
+        looking at, in an executable that nobody talks to.
+        """
+        single = tokens == 1
+        frame = self._frames[1 if single else self.chunk]
+        positions = np.arange(tokens, dtype=np.int32)
+        frame.set(
+            tokens=positions,
+            positions=positions,
+            slots=np.zeros_like(positions),
+            rows=positions[-1:],
+        )
+        profile = Profile(self._kernels.gpu)
+        pieces = [self._setting(frame)]
+        shapes = [Shape(False, 1 if single else self._sizes.bucket(tokens))]
+        for shape in [*shapes, *([Shape(True, 1)] if self._sizes.head else [])]:
+            pieces += self._recorder.record(
+                *(shape, frame, self._activations(shape), self._memory, self._marks), profile
+            )
+        found = []
+        try:
+            for _ in range(repetitions + 5):
+                self._pace.run(pieces)
+                found.append(profile.read())
+        finally:
+            profile.close()
+        times = np.median([[end - start for *_, start, end in one] for one in found[5:]], axis=0)
+        return [(*one[:2], float(t)) for one, t in zip(found[0], times, strict=True)]
 
     def _read(self, name: str, rows: int) -> Array:
         width = self._plan.width(name)

@@ -62,31 +62,28 @@ int reach(int slot) {
 }
 
 void share_queries(uint first, uint rows, uint kv, uint column) {
-    for (uint i = gl_LocalInvocationIndex; i < ROWS * WIDE; i += THREADS) {
-        const uint row = i / WIDE, d = i % WIDE;
+    for (uint i = gl_LocalInvocationIndex; i < ROWS * (WIDE / 4); i += THREADS) {
+        const uint row = i / (WIDE / 4), d = column + i % (WIDE / 4) * 4;
         const uint all = first + row, head = kv * GROUP + all % GROUP;
-        const bool there = all < rows && column + d < SIZE;
-        const uint at = (all / GROUP * kv_heads * GROUP + head) * SIZE + column + d;
-        queries[row * STEP + d / 4][d % 4] = there ? q[at] : 0.0;
+        const uint at = (all / GROUP * kv_heads * GROUP + head) * SIZE + d;
+        vec4 found = vec4(0.0);
+        [[unroll]] for (uint e = 0; e < 4; e++) {
+            if (all < rows && d + e < SIZE) found[e] = q[at + e];
+        }
+        queries[row * STEP + i % (WIDE / 4)] = found;
     }
 }
 
-// Columns of a tile of rows from `base` on, 0 where `count` rows and `size` columns are over.
-#define SHARE(array, base, words, size, column, count, watched)                            \
-    for (uint i = gl_LocalInvocationIndex; i < TILE * (WIDE / ELEMENTS); i += THREADS) {   \
-        const uint row = i / (WIDE / ELEMENTS), word = i % (WIDE / ELEMENTS);              \
-        const uint d = word * ELEMENTS, index = (column) / ELEMENTS + word;                \
+// Columns of a tile of rows from `base` on, 0 where `count` rows and `size` columns are over; `place`
+// is where `row` goes.
+#define SHARE(array, base, words, size, column, count, watched, place)                    \
+    for (uint i = gl_LocalInvocationIndex; i < TILE * (WIDE / 4); i += THREADS) {          \
+        const uint row = i / (WIDE / 4), d = (column) + i % (WIDE / 4) * 4;                \
         const uint at = (base) + row * (words);                                            \
         vec4 found = vec4(0.0);                                                            \
-        if (row < (count) && (column) + d < (size)) {                                      \
-            found = unpacked(array[at + index], SCALES(array, at, size, index), index);    \
-            if (watched) {                                                                 \
-                if (!(dot(abs(found), vec4(1.0)) < INFINITY)) spoiled = 1;                 \
-            }                                                                              \
-        }                                                                                  \
-        [[unroll]] for (uint e = 0; e < ELEMENTS; e++) {                                   \
-            tile[row * STEP + d / 4][(d + e) % 4] = (column) + d + e < (size) ? found[e] : 0.0; \
-        }                                                                                  \
+        if (row < (count) && d < (size)) found = QUAD(array, at, size, d / 4);             \
+        if ((watched) && !(dot(abs(found), vec4(1.0)) < INFINITY)) spoiled = 1;            \
+        tile[(place) * STEP + i % (WIDE / 4)] = found;                                     \
     }
 
 // Whether a row must not see a key at `ahead`.
@@ -140,7 +137,7 @@ void main() {
             for (uint column = 0; column < SIZE; column += WIDE) {
                 barrier();
                 share_queries(first, rows, kv, column);
-                SHARE(keys, (before + uint(at)) * KEY_WORDS, KEY_WORDS, SIZE, column, count, false)
+                SHARE(keys, (before + uint(at)) * KEY_WORDS, KEY_WORDS, SIZE, column, count, false, row % 4 * 8 + row / 4)
                 barrier();
                 [[unroll]] for (uint d = 0; d < WIDE / 4; d++) {
                     if (SIZE % WIDE != 0 && column + 4 * d >= SIZE) break;
@@ -154,14 +151,14 @@ void main() {
             }
             [[unroll]] for (uint i = 0; i < ROWS_EACH; i++) {
                 const uint row = mine + 16 * i;
+                vec4 score = vec4(scores[4 * i], scores[4 * i + 1], scores[4 * i + 2], scores[4 * i + 3]);
                 [[unroll]] for (uint j = 0; j < 4; j++) {
-                    const uint key = across + 8 * j;
-                    float score = scores[4 * i + j] * scale;
-                    if (SOFTCAP == 1) score = tanh_(score / cap) * cap;
-                    const bool hidden = hides(row, slot, at + int(key), last);
-                    score = hidden ? HIDDEN : score;
-                    weights[row * STEP + key / 4][key % 4] = score;
+                    score[j] *= scale;
+                    if (SOFTCAP == 1) score[j] = tanh_(score[j] / cap) * cap;
+                    const bool hidden = hides(row, slot, at + int(4 * across + j), last);
+                    score[j] = hidden ? HIDDEN : score[j];
                 }
+                weights[row * STEP + across] = score;
             }
             barrier();
             for (uint row = me; row < ROWS; row += THREADS) {
@@ -188,7 +185,7 @@ void main() {
             barrier();
             const uint base = (before + uint(at)) * VALUE_WORDS;
             [[unroll]] for (uint c = 0; c < CHUNKS; c++) {
-                SHARE(values, base, VALUE_WORDS, VALUE_SIZE, c * WIDE, count, !whole)
+                SHARE(values, base, VALUE_WORDS, VALUE_SIZE, c * WIDE, count, !whole, row)
                 barrier();
                 [[unroll]] for (uint i = 0; i < ROWS_EACH; i++) {
                     sums[c * ROWS_EACH + i] *= row_kept[mine + 16 * i];

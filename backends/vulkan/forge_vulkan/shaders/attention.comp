@@ -9,11 +9,8 @@
 
 layout(constant_id = 2) const uint SIZE = 64;        // of a key
 layout(constant_id = 3) const uint VALUE_SIZE = 64;  // of a value
-layout(constant_id = 4) const uint GROUP = 1;        // heads that share a kv head
-layout(constant_id = 5) const uint ROWS_EACH = 4;    // of one invocation: 64 rows a work group
-layout(constant_id = 6) const uint CAUSAL = 1;
-layout(constant_id = 7) const uint SOFTCAP = 0;
-layout(constant_id = 8) const uint SINKS = 0;
+layout(constant_id = 4) const uint ROWS_EACH = 4;    // of one invocation: 64 rows a work group
+layout(constant_id = 5) const uint SOFTCAP = 0;
 
 layout(binding = 0) readonly buffer Frame { uint frame[]; };
 layout(binding = 1) readonly buffer Q { float q[]; };
@@ -23,8 +20,11 @@ layout(binding = 4) readonly buffer Sinks { float sinks[]; };
 layout(binding = 5) writeonly buffer Out { float y[]; };
 layout(push_constant) uniform Push {
     uint kv_heads;
+    uint group;  // heads that share a kv head
     uint capacity;
-    int window;  // 0: all
+    int window;     // 0: all
+    uint causal;    // 1: nothing that comes later is seen
+    uint has_sinks;
     float scale;
     float cap;
 };
@@ -40,6 +40,7 @@ shared vec4 queries[ROWS * STEP];
 shared vec4 tile[TILE * STEP];
 shared vec4 weights[ROWS * STEP];
 shared float row_top[ROWS], row_sum[ROWS], row_kept[ROWS];
+shared uint row_head[ROWS];  // of q: row after row, head after head
 shared int row_position[ROWS], row_slot[ROWS];
 shared uint spoiled;  // 1: a value is no number; times a weight of 0 it is none either
 
@@ -61,14 +62,13 @@ int reach(int slot) {
     return most;
 }
 
-void share_queries(uint first, uint rows, uint kv, uint column) {
+void share_queries(uint column) {
     for (uint i = gl_LocalInvocationIndex; i < ROWS * (WIDE / 4); i += THREADS) {
         const uint row = i / (WIDE / 4), d = column + i % (WIDE / 4) * 4;
-        const uint all = first + row, head = kv * GROUP + all % GROUP;
-        const uint at = (all / GROUP * kv_heads * GROUP + head) * SIZE + d;
+        const uint at = row_head[row] * SIZE + d;
         vec4 found = vec4(0.0);
         [[unroll]] for (uint e = 0; e < 4; e++) {
-            if (all < rows && d + e < SIZE) found[e] = q[at + e];
+            if (d + e < SIZE) found[e] = q[at + e];
         }
         queries[row * STEP + i % (WIDE / 4)] = found;
     }
@@ -91,24 +91,26 @@ bool hides(uint row, int slot, int ahead, int last) {
     const int position = row_position[row];
     const bool other = row_slot[row] != slot, over = ahead > last;
     const bool later = ahead > position, left = position - ahead >= window;
-    const bool future = CAUSAL == 1 ? later : false, past = window > 0 ? left : false;
+    const bool future = causal == 1 ? later : false, past = window > 0 ? left : false;
     const bool outside = other || over, unseen = future || past;
     return outside || unseen;
 }
 
 void main() {
     const uint me = gl_LocalInvocationIndex, mine = me / 8, across = me % 8;
-    const uint rows = frame[FRAME_TOKENS] * GROUP;
+    const uint rows = frame[FRAME_TOKENS] * group;
     // The last rows see most: they begin first.
     const uint first = (gl_NumWorkGroups.x - 1 - gl_WorkGroupID.x) * ROWS;
     const uint kv = gl_WorkGroupID.y, chunk = frame[FRAME_CHUNK];
     if (first >= rows) return;
     for (uint i = me; i < ROWS; i += THREADS) {
-        const uint row = min(first + i, rows - 1), token = row / GROUP;  // idle rows repeat the last
+        const uint row = min(first + i, rows - 1), token = row / group;  // idle rows repeat the last
         row_position[i] = int(frame[FRAME_HEADER + chunk + token]);
         row_slot[i] = int(frame[FRAME_HEADER + 2 * chunk + token]);
-        row_top[i] = SINKS == 1 ? sinks[kv * GROUP + row % GROUP] : LEAST;
-        row_sum[i] = SINKS == 1 ? 1.0 : 0.0;
+        const uint head = kv * group + row % group;
+        row_head[i] = token * kv_heads * group + head;
+        row_top[i] = has_sinks == 1 ? sinks[head] : LEAST;
+        row_sum[i] = has_sinks == 1 ? 1.0 : 0.0;
     }
     if (me == 0) spoiled = 0;
     vec4 sums[CHUNKS * ROWS_EACH];
@@ -125,18 +127,18 @@ void main() {
             low = same ? min(low, row_position[i]) : low;
             high = same ? max(high, row_position[i]) : high;
         }
-        const int last = CAUSAL == 1 ? high : reach(slot);
+        const int last = causal == 1 ? high : reach(slot);
         const int start = window > 0 ? max(0, low + 1 - window) : 0;
         const uint before = (uint(slot) * kv_heads + kv) * capacity;
         for (int at = start / int(TILE) * int(TILE); at <= last; at += int(TILE)) {
             const uint count = uint(last - at + 1);
-            const bool whole = alone && at + int(TILE) - 1 <= (CAUSAL == 1 ? low : last)
+            const bool whole = alone && at + int(TILE) - 1 <= (causal == 1 ? low : last)
                 && (window == 0 || high - at < window);
             float scores[ROWS_EACH * 4];
             [[unroll]] for (uint i = 0; i < ROWS_EACH * 4; i++) scores[i] = 0.0;
             for (uint column = 0; column < SIZE; column += WIDE) {
                 barrier();
-                share_queries(first, rows, kv, column);
+                share_queries(column);
                 SHARE(keys, (before + uint(at)) * KEY_WORDS, KEY_WORDS, SIZE, column, count, false, row % 4 * 8 + row / 4)
                 barrier();
                 [[unroll]] for (uint d = 0; d < WIDE / 4; d++) {
@@ -218,8 +220,7 @@ void main() {
     [[unroll]] for (uint i = 0; i < ROWS_EACH; i++) {
         const uint row = first + mine + 16 * i;
         if (row >= rows) continue;
-        const uint head = kv * GROUP + row % GROUP;
-        const uint to = (row / GROUP * kv_heads * GROUP + head) * VALUE_SIZE;
+        const uint to = row_head[mine + 16 * i] * VALUE_SIZE;
         const float sum = row_sum[mine + 16 * i];
         [[unroll]] for (uint c = 0; c < CHUNKS; c++) {
             [[unroll]] for (uint e = 0; e < 4; e++) {

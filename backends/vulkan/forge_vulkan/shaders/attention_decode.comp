@@ -11,13 +11,10 @@
 
 layout(constant_id = 2) const uint SIZE = 64;        // of a key
 layout(constant_id = 3) const uint VALUE_SIZE = 64;  // of a value
-layout(constant_id = 4) const uint GROUP = 1;        // heads that share a kv head
-layout(constant_id = 5) const uint HEADS = 1;        // of them, those of one work group
-layout(constant_id = 6) const uint TILE = 64;        // keys at a time, a power of two
-layout(constant_id = 7) const uint AREA = 4160;      // words for a tile, and for what is merged
-layout(constant_id = 8) const uint NEOX = 0;         // 1: pairs are halves, else neighbours
-layout(constant_id = 9) const uint SOFTCAP = 0;
-layout(constant_id = 10) const uint SINKS = 0;
+layout(constant_id = 4) const uint HEADS = 1;        // of one work group, all of a kv head's
+layout(constant_id = 5) const uint TILE = 64;        // keys at a time, a power of two
+layout(constant_id = 6) const uint AREA = 4160;      // words for a tile, and for what is merged
+layout(constant_id = 7) const uint SOFTCAP = 0;
 const uint STAGED = SIZE + VALUE_SIZE;
 
 #include "pack.glsl"
@@ -34,9 +31,12 @@ layout(binding = 8) coherent buffer Scratch { uint scratch[]; };  // counters, t
 layout(binding = 9) writeonly buffer Out { float y[]; };
 layout(push_constant) uniform Push {
     uint kv_heads;
+    uint group;  // heads that share a kv head
     uint capacity;
-    uint window;  // 0: all
-    uint pairs;   // that turn; 0: none
+    uint window;     // 0: all
+    uint has_sinks;  // 1: there are
+    uint pairs;      // that turn; 0: none
+    uint neox;       // 1: pairs are halves (i, i + pairs), else neighbours
     float magnitude;
     float scale;
     float cap;
@@ -65,16 +65,16 @@ void stage_queries(uint first, float position) {
     const uint abreast = THREADS / turning, pair = me % turning;
     vec2 turn = vec2(1.0, 0.0);
     if (pairs > 0) turn = turned(position, frequencies[pair]) * magnitude;
-    const uint one = NEOX == 1 ? pair : 2 * pair, other = one + (NEOX == 1 ? pairs : 1);
+    const uint one = neox == 1 ? pair : 2 * pair, other = one + (neox == 1 ? pairs : 1);
     // The heads of q, and after them the new key.
     const uint heads = pairs > 0 && me / turning < abreast ? HEADS + 1 : 0;
     for (uint h = me / turning; h < heads; h += abreast) {
         if (h == HEADS) {
-            const uint from = first / GROUP * SIZE;
+            const uint from = first / group * SIZE;
             const vec2 made = rotated(vec2(k[from + one], k[from + other]), turn);
             staged[one] = made.x;
             staged[other] = made.y;
-        } else if (first % GROUP + h < GROUP) {
+        } else if (first % group + h < group) {
             const uint from = (first + h) * SIZE;
             const vec2 made = rotated(vec2(q[from + one], q[from + other]), turn);
             queries[h * QUADS * 4 + one] = made.x;
@@ -84,10 +84,10 @@ void stage_queries(uint first, float position) {
     const uint still = 4 * QUADS - 2 * pairs;  // columns that do not turn, and padding
     for (uint i = me; i < still * HEADS; i += THREADS) {
         const uint h = i / still, d = 2 * pairs + i % still;
-        const bool there = first % GROUP + h < GROUP && d < SIZE;
+        const bool there = first % group + h < group && d < SIZE;
         queries[h * QUADS * 4 + d] = there ? q[(first + h) * SIZE + d] : 0.0;
     }
-    const uint kv = first / GROUP;
+    const uint kv = first / group;
     for (uint d = 2 * pairs + me; d < SIZE; d += THREADS) staged[d] = k[kv * SIZE + d];
     for (uint d = me; d < VALUE_SIZE; d += THREADS) staged[SIZE + d] = v[kv * VALUE_SIZE + d];
 }
@@ -103,9 +103,9 @@ void main() {
     const uint sharing = (length + share - 1) / share;
     if (split >= sharing) return;
 
-    const uint blocks = (GROUP + HEADS - 1) / HEADS;
+    const uint blocks = (group + HEADS - 1) / HEADS;
     const uint kv = gl_WorkGroupID.y / blocks, block = gl_WorkGroupID.y % blocks;
-    const uint first = kv * GROUP + block * HEADS;
+    const uint first = kv * group + block * HEADS;
     const uint cached = (slot * kv_heads + kv) * capacity;
     stage_queries(first, float(position));
     barrier();
@@ -238,9 +238,9 @@ void main() {
         for (uint p = 0; p < PARTS; p++) sum += uintBitsToFloat(area[p * HEADS * VALUE_SIZE + i]);
         if (sharing > 1) {
             scratch[mine + i] = floatBitsToUint(sum);
-        } else if (block * HEADS + h < GROUP) {
+        } else if (block * HEADS + h < group) {
             float total = head_sum[h];
-            if (SINKS == 1) {
+            if (has_sinks == 1) {
                 const float sink = sinks[first + h], most = max(sink, head_top[h]);
                 const float kept = exp(head_top[h] - most);
                 sum *= kept;
@@ -265,7 +265,7 @@ void main() {
     const uint theirs = all + gl_WorkGroupID.y * splits * FOUND;
     for (uint h = me; h < HEADS; h += THREADS) {
         float most = LEAST, total = 0.0;
-        if (SINKS == 1 && block * HEADS + h < GROUP) most = sinks[first + h];
+        if (has_sinks == 1 && block * HEADS + h < group) most = sinks[first + h];
         const float sink = most;
         for (uint s = 0; s < sharing; s++) {
             most = max(most, uintBitsToFloat(scratch[theirs + s * FOUND + HEADS * (VALUE_SIZE + 1) + h]));
@@ -276,12 +276,12 @@ void main() {
             area[s * HEADS + h] = floatBitsToUint(kept);
             total += uintBitsToFloat(scratch[at]) * kept;
         }
-        head_sum[h] = total + (SINKS == 1 ? exp(sink - most) : 0.0);
+        head_sum[h] = total + (has_sinks == 1 ? exp(sink - most) : 0.0);
     }
     barrier();
     for (uint i = me; i < HEADS * VALUE_SIZE; i += THREADS) {
         const uint h = i / VALUE_SIZE;
-        if (block * HEADS + h >= GROUP) break;
+        if (block * HEADS + h >= group) break;
         float sum = 0.0;
         for (uint s = 0; s < sharing; s++) {
             sum += uintBitsToFloat(scratch[theirs + s * FOUND + i]) * uintBitsToFloat(area[s * HEADS + h]);

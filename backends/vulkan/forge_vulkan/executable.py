@@ -83,8 +83,8 @@ class VulkanExecutable(Executable):
             self._loaded.matrices, self._loaded.vectors, self._room, self._table, self._cache
         )
         self._recorder = Recorder(self._kernels, self._commands, plan, self._work)
-        self._clear()
         self._record()
+        self._clear()
 
     def _record(self) -> None:
         """Every section, so that nothing is compiled or recorded in a reply."""
@@ -251,7 +251,7 @@ class VulkanExecutable(Executable):
     def _clear(self) -> None:
         """Zero what kernels may read before anything was written there."""
         recording = Recording(self._commands)
-        for region in self._caches.values():
+        for region in (*self._caches.values(), *self._rooms.values()):
             recording.fill(region)
         self._queue.run([recording.end()])
 

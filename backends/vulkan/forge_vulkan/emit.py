@@ -219,7 +219,8 @@ def _attention(e: Emitter, step: Step) -> None:
         *(float(attrs["scale"]), bool(attrs["causal"])),
         *(int(attrs["window"]), float(attrs["softcap"])),
     )
-    cache = Cache(*(e.work.cache(name) for name in step.reads[3:5]), keys.dtype, keys.capacity)
+    k_cache, v_cache = (e.work.cache(name) for name in step.reads[3:5])
+    cache = Cache(k_cache, v_cache, keys.dtype, keys.capacity)
     rotation = None
     if q in e.waiting:
         turn, turned_k = (e.plan.made_by[name] for name in (q, k))

@@ -138,7 +138,14 @@ def test_biases_are_the_experts_own(desk: Desk, kind: str, activation: str, most
 
 @pytest.mark.parametrize(
     ("count", "used", "tokens", "most"),
-    [(1, 1, 1, 1), (4, 4, 2, 2), (128, 8, 9, 16), (8, 2, 200, 256), (33, 1, 65, 256)],
+    [
+        (1, 1, 1, 1),
+        (4, 4, 2, 2),
+        (16, 7, 2, 2),
+        (128, 8, 9, 16),
+        (8, 2, 200, 256),
+        (33, 1, 65, 256),
+    ],
 )
 @pytest.mark.parametrize("kind", ["f32", "q8_0"])
 def test_any_number_of_experts_and_tokens(

@@ -13,7 +13,9 @@ from forge_vulkan.plan import Plan, Step
 from forge_vulkan.runtime.memory import Region
 from forge_vulkan.steps import elementwise, products
 from forge_vulkan.steps.attention import Heads, Rotation, append, attention
+from forge_vulkan.steps.attention_decode import attention_decode, scratch_bytes, splits
 from forge_vulkan.steps.embed import embed
+from forge_vulkan.steps.experts import experts
 from forge_vulkan.steps.norms import norm
 from forge_vulkan.steps.products import Added, Halves, Norm
 from forge_vulkan.steps.rows import rope, select_rows
@@ -217,7 +219,8 @@ def _attention(e: Emitter, step: Step) -> None:
         *(float(attrs["scale"]), bool(attrs["causal"])),
         *(int(attrs["window"]), float(attrs["softcap"])),
     )
-    cache = Cache(*(e.work.cache(name) for name in step.reads[3:5]), keys.dtype, keys.capacity)
+    k_cache, v_cache = (e.work.cache(name) for name in step.reads[3:5])
+    cache = Cache(k_cache, v_cache, keys.dtype, keys.capacity)
     rotation = None
     if q in e.waiting:
         turn, turned_k = (e.plan.made_by[name] for name in (q, k))
@@ -227,7 +230,17 @@ def _attention(e: Emitter, step: Step) -> None:
         )
         q, k = turn.reads[0], turned_k.reads[0]
     sinks = e.work.vectors[step.reads[7]] if len(step.reads) == 8 else None
-    queries = e.values[q]
+    queries, out = e.values[q], e.values[step.out]
+    if e.single:
+        shares = splits(e.tape.gpu.compute_units, shape, keys.capacity)
+        attention_decode(
+            *(e.tape, shape, cache, queries, e.values[k], e.values[v], out),
+            scratch=e.work.room(("shares", shape), scratch_bytes(shape, shares)),
+            shares=shares,
+            rotation=rotation,
+            sinks=sinks,
+        )
+        return
     if rotation:
         room = e.work.room(("rotated", queries.width), 4 * queries.width * e.most)
         rotated = replace(queries, region=room)
@@ -240,11 +253,10 @@ def _attention(e: Emitter, step: Step) -> None:
         queries = rotated
     else:
         append(e.tape, shape, cache, e.values[k], e.values[v])
-    attention(e.tape, shape, cache, queries, e.values[step.out], sinks=sinks)
+    attention(e.tape, shape, cache, queries, out, sinks=sinks)
 
 
 def _experts(e: Emitter, step: Step) -> None:
-    from forge_vulkan.steps.experts import experts
 
     attrs = e.attrs(step)
     x, scores = (e.values[name] for name in step.reads[:2])

@@ -50,6 +50,14 @@ class Pace:
             while under_way:
                 before = self._finish(under_way, before)
 
+    def submit(self, pieces: Sequence[Piece]) -> Any:
+        """All of them at once, for work that is little by nature; what to `wait` for."""
+        return self._queue.submit([piece.handle for piece in pieces])
+
+    def wait(self, fence: Any) -> None:
+        """Until what was submitted is done."""
+        self._queue.wait(fence)
+
     def _finish(self, under_way: deque[tuple[Any, float, float]], before: float) -> float:
         fence, start, work = under_way.popleft()
         self._queue.wait(fence)

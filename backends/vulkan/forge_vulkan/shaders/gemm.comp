@@ -39,12 +39,12 @@ layout(push_constant) uniform Push {
 };
 
 const uint BK = 32;
-const uint STEP = (BK + 8) / 4;  // of a row in shared memory, in vectors of four; 8 against conflicts
+const uint STEP = (BK + 8) / 8;  // of a row in shared memory, in 16 bytes; 8 halves against conflicts
 const uint AX = BM * BK / 8 / THREADS;
 const uint AW = BN * BK / 16 / THREADS;
 
-shared f16vec4 sx[BM * STEP];
-shared f16vec4 sw[BN * STEP];
+shared uvec4 sx[BM * STEP];
+shared uvec4 sw[BN * STEP];
 shared float stage[THREADS / 32 * 256];
 
 uvec4 next_x[AX];
@@ -75,37 +75,35 @@ void fetch(uint at) {
     }
 }
 
-f16vec4 halves(uint a, uint b) { return f16vec4(unpackFloat2x16(a), unpackFloat2x16(b)); }
-
 #if QUANTISED
-f16vec4 expanded(uint codes, vec2 scale) {
+uvec2 expanded(uint codes, vec2 scale) {
     const ivec4 c = ivec4(codes) << ivec4(24, 16, 8, 0) >> 24;
 #if HAS_OFFSET
-    return f16vec4(vec4(c) * scale.x + scale.y);
+    const vec4 v = vec4(c) * scale.x + scale.y;
 #else
-    return f16vec4(vec4(c) * scale.x);
+    const vec4 v = vec4(c) * scale.x;
 #endif
+    return uvec2(packHalf2x16(v.xy), packHalf2x16(v.zw));
 }
 #endif
 
 void put() {
     [[unroll]] for (uint i = 0; i < AX; ++i) {
         const uint e = gl_LocalInvocationIndex + i * THREADS;
-        const uint at = e / (BK / 8) * STEP + e % (BK / 8) * 2;
-        sx[at] = halves(next_x[i].x, next_x[i].y);
-        sx[at + 1] = halves(next_x[i].z, next_x[i].w);
+        sx[e / (BK / 8) * STEP + e % (BK / 8)] = next_x[i];
     }
     [[unroll]] for (uint i = 0; i < AW; ++i) {
         const uint e = gl_LocalInvocationIndex + i * THREADS;
-        const uint at = e / (BK / 16) * STEP + e % (BK / 16) * 4;
-        [[unroll]] for (uint j = 0; j < 4; ++j) {
+        const uint at = e / (BK / 16) * STEP + e % (BK / 16) * 2;
 #if QUANTISED
-            sw[at + j] = expanded(next_codes[i][j], next_scale[i]);
+        [[unroll]] for (uint j = 0; j < 2; ++j)
+            sw[at + j] = uvec4(
+                expanded(next_codes[i][2 * j], next_scale[i]),
+                expanded(next_codes[i][2 * j + 1], next_scale[i]));
 #else
-            const uvec4 v = next_w[2 * i + j / 2];
-            sw[at + j] = j % 2 == 0 ? halves(v.x, v.y) : halves(v.z, v.w);
+        sw[at] = next_w[2 * i];
+        sw[at + 1] = next_w[2 * i + 1];
 #endif
-        }
     }
 }
 
@@ -129,10 +127,10 @@ void main() {
         [[unroll]] for (uint kk = 0; kk < BK / 16; ++kk) {
             coopmat<float16_t, gl_ScopeSubgroup, 16, 16, gl_MatrixUseA> a[WM / 16];
             [[unroll]] for (uint i = 0; i < WM / 16; ++i)
-                coopMatLoad(a[i], sx, (row + 16 * i) * STEP + 4 * kk, STEP, gl_CooperativeMatrixLayoutRowMajor);
+                coopMatLoad(a[i], sx, (row + 16 * i) * STEP + 2 * kk, STEP, gl_CooperativeMatrixLayoutRowMajor);
             [[unroll]] for (uint j = 0; j < WN / 16; ++j) {
                 coopmat<float16_t, gl_ScopeSubgroup, 16, 16, gl_MatrixUseB> b;
-                coopMatLoad(b, sw, (column + 16 * j) * STEP + 4 * kk, STEP, gl_CooperativeMatrixLayoutColumnMajor);
+                coopMatLoad(b, sw, (column + 16 * j) * STEP + 2 * kk, STEP, gl_CooperativeMatrixLayoutColumnMajor);
                 [[unroll]] for (uint i = 0; i < WM / 16; ++i)
                     sums[i][j] = coopMatMulAdd(a[i], b, sums[i][j]);
             }
@@ -146,7 +144,9 @@ void main() {
             coopMatStore(sums[i][j], stage, mine, 16, gl_CooperativeMatrixLayoutRowMajor);
             subgroupMemoryBarrierShared();
             subgroupBarrier();
-            for (uint e = gl_SubgroupInvocationID; e < 256; e += gl_SubgroupSize) {
+            // A constant number of rounds: else the sums would be an array in slow memory.
+            [[unroll]] for (uint round = 0; round < 256 / LANES; ++round) {
+                const uint e = round * LANES + gl_SubgroupInvocationID;
                 const uint token = gl_WorkGroupID.y * BM + row + 16 * i + e / 16;
                 const uint out_row = gl_WorkGroupID.x * BN + column + 16 * j + e % 16;
                 if (token < tokens && out_row < n) {

@@ -1,1 +1,1 @@
-"""One function an op: what it records on a tape."""
+"""What is recorded for each op of a graph."""

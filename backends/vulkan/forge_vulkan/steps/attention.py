@@ -99,12 +99,14 @@ def attention(
     out: Activation,
     *,
     sinks: Region | None = None,
+    rows_each: int = 0,
 ) -> None:
     """Record attention of any number of tokens, whose keys and values are in the cache.
 
-    `sinks` are float32 [heads]; `out` is not q.
+    `sinks` are float32 [heads]; `out` is not q. A work group has 16 times `rows_each` (1, 2 or 4)
+    rows, of a head and a token each; 0 chooses.
     """
-    each = 4 if shape.value_size <= 128 and q.most * shape.group > 32 else 2
+    each = rows_each or _rows_each(tape, shape, q.most)
     tape.run(
         f"attention.CACHE={cache.dtype}",
         [tape.frame, q.region, cache.keys, cache.values, sinks or tape.frame, out.region],
@@ -119,3 +121,10 @@ def attention(
             *(int(shape.causal), int(shape.softcap > 0), int(sinks is not None)),
         ),
     )
+
+
+def _rows_each(tape: Tape, shape: Heads, tokens: int) -> int:
+    """As many as registers hold; few where compiling them takes longer than they save."""
+    if tape.gpu.listed.device.kind == "software":
+        return 1
+    return 4 if shape.value_size <= 128 and tokens * shape.group > 32 else 2

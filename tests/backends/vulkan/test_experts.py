@@ -100,7 +100,8 @@ def check(desk: Desk, case: Case, tokens: int, mixture: Mixture, most: int, spli
     x, scores = normal(tokens, case.n), normal(tokens, case.count)
     got = mixed(desk, case, x, scores, mixture, most, splits)
     exact = set(case.kinds) <= {"f32", "f16", "bf16"}
-    close(got, truth(case, x, scores, mixture), 1e-11 if exact else 2e-4)
+    # Two roundings to signed bytes, one after the other: 1e-4, and 4e-4 at worst of few numbers.
+    close(got, truth(case, x, scores, mixture), 1e-11 if exact else 1e-3)
 
 
 @rooms

@@ -100,7 +100,8 @@ def check(desk: Desk, case: Case, tokens: int, mixture: Mixture, most: int, spli
     x, scores = normal(tokens, case.n), normal(tokens, case.count)
     got = mixed(desk, case, x, scores, mixture, most, splits)
     exact = set(case.kinds) <= {"f32", "f16", "bf16"}
-    close(got, truth(case, x, scores, mixture), 1e-11 if exact else 2e-4)
+    # Two roundings to signed bytes, one after the other: 1e-4, and 4e-4 at worst of few numbers.
+    close(got, truth(case, x, scores, mixture), 1e-11 if exact else 1e-3)
 
 
 @rooms
@@ -138,7 +139,14 @@ def test_biases_are_the_experts_own(desk: Desk, kind: str, activation: str, most
 
 @pytest.mark.parametrize(
     ("count", "used", "tokens", "most"),
-    [(1, 1, 1, 1), (4, 4, 2, 2), (128, 8, 9, 16), (8, 2, 200, 256), (33, 1, 65, 256)],
+    [
+        (1, 1, 1, 1),
+        (4, 4, 2, 2),
+        (16, 7, 2, 2),
+        (128, 8, 9, 16),
+        (8, 2, 200, 256),
+        (33, 1, 65, 256),
+    ],
 )
 @pytest.mark.parametrize("kind", ["f32", "q8_0"])
 def test_any_number_of_experts_and_tokens(

@@ -10,11 +10,14 @@ from forge_vulkan.formats import FORMATS
 from forge_vulkan.matrices import Matrix
 from forge_vulkan.runtime.memory import ALIGNMENT, Region
 from forge_vulkan.steps.shape import ceil, lanes
-from forge_vulkan.steps.tiles import Groups, Quantised, multiply, quantise, spread
+from forge_vulkan.steps.tiles import GROUP, Groups, Quantised, multiply, quantise, spread
 from forge_vulkan.tape import Activation, Tape
 
 _FEW = 4
 """Tokens whose experts are read for each of them alone."""
+_SUBGROUPS, _LANES = 4, 16
+"""Of a work group for few tokens; lanes of one where there are no subgroups."""
+_DOWN_ROWS = 2
 _GATINGS = ("softmax", "sigmoid", "softmax_selected")
 _ACTIVATIONS = {"silu": 1, "gelu": 2, "swiglu_oai": 3}
 
@@ -126,19 +129,26 @@ class _Job:
         self._choices = x.most * used
         # Their counted rows are the tokens' times `used`.
         self._gate = Activation(self._room["gate"], up.rows, x.counter, self._choices)
-        self._taken: Quantised | None = None
+        self._taken = Quantised.over(self._room["x"], x) if "x" in sizes else None
+        self._hidden = (
+            Quantised.over(self._room["hidden"], self._gate) if "hidden" in sizes else None
+        )
 
     def route(self, scores: Activation, gating: str, normalize: bool, factor: float) -> None:
-        """Choose the experts of each token."""
+        """Choose the experts of each token; quantise its row for those that read it so."""
+        room, taken = self._room, self._taken
+        chosen = [room["chosen"], room["weights"]]
+        codes = [taken.codes, taken.scales] if taken else chosen
         self.tape.run(
             "route",
-            [self.tape.frame, scores.region, self._room["chosen"], self._room["weights"]],
+            [self.tape.frame, scores.region, *chosen, self.x.region, *codes],
             (scores.most, 1, 1),
-            writes=[2, 3],
+            writes=[2, 3, 5, 6],
             push=struct.pack("If", scores.counter, factor),
             constants=(
                 *(max(64, self.used), 1, scores.width, self.used),
                 *(_GATINGS.index(gating), int(normalize)),
+                self.x.width // GROUP if taken else 0,
             ),
         )
 
@@ -146,39 +156,41 @@ class _Job:
         """Each row of each token's experts by a subgroup."""
         gate, up, down = self.matrices
         gate_bias, up_bias, down_bias = self.biases
-        self._choice_rows(gate, up, self._x_for(gate), self._gate, gate_bias, up_bias)
-        self._choice_rows(down, None, self._hidden(), out, down_bias, None)
+        self._choice_rows(gate, up, self._x_for(gate), self._down_x, gate_bias, up_bias)
+        self._choice_rows(down, None, self._down_x, out, down_bias, None)
 
     def _choice_rows(
         self,
         matrix: Matrix,
         second: Matrix | None,
         x: Activation | Quantised,
-        out: Activation,
+        out: Activation | Quantised,
         bias: Region | None,
         up_bias: Region | None,
     ) -> None:
         """With a second matrix, both of them and what joins them; else the sums of choices."""
         tape, part = self.tape, matrix.parts[0]
         subgroup = lanes(tape.features)
-        side_by_side = subgroup or 16
-        threads = 4 * side_by_side
+        side_by_side = subgroup or _LANES
         shader = f"choices.TYPE={matrix.kind}.SUBGROUPS={int(subgroup > 0)}"
-        given = [x.codes, x.scales] if isinstance(x, Quantised) else [x.region, x.region]
+        codes, scales = _regions(x)
+        made, made_scales = _regions(out)
         other = second.parts[0] if second else part
-        biases = [bias or part.region, up_bias or part.region]
+        # Sixteen rows of a work group can be quantised by it.
+        rows, of_group = (GROUP // _SUBGROUPS, GROUP) if second else (_DOWN_ROWS, _DOWN_ROWS)
         tape.run(
             f"{shader}.DOT={int(tape.features.dot and matrix.quantised)}",
             [
                 *(tape.frame, part.region, self._room["chosen"], self._room["weights"]),
-                *(*biases, out.region, *given),
+                *(bias or part.region, up_bias or part.region, made, codes, scales, made_scales),
             ],
-            (ceil(matrix.rows, threads // side_by_side), out.most, 1),
-            writes=[6],
+            (ceil(matrix.rows, of_group), out.most, 1),
+            writes=[6, 9],
             push=part.packed() + other.packed() + struct.pack("2I", matrix.rows, x.counter),
             constants=(
-                *(threads, side_by_side, matrix.k, 1, self.used, int(second is None)),
-                *(self.activation, int(bias is not None)),
+                *(_SUBGROUPS * side_by_side, side_by_side, matrix.k, rows, self.used),
+                *(int(second is None), self.activation, int(bias is not None)),
+                int(isinstance(out, Quantised)),
             ),
             subgroup=subgroup,
         )
@@ -209,7 +221,9 @@ class _Job:
             constants=(256, 1, self.activation),
         )
         rows = Activation(room["rows"], down.rows, self.x.counter, self._choices)
-        multiply(tape, self._hidden(), down, rows, down_bias, groups=groups)
+        if self._hidden:
+            quantise(tape, self._gate, self._hidden, used)
+        multiply(tape, self._down_x, down, rows, down_bias, groups=groups)
         tape.run(
             "combine",
             [tape.frame, rows.region, room["weights"], out.region],
@@ -220,17 +234,14 @@ class _Job:
         )
 
     def _x_for(self, matrix: Matrix) -> Activation | Quantised:
-        if not matrix.quantised:
-            return self.x
-        if self._taken is None:
-            self._taken = Quantised.over(self._room["x"], self.x)
-            quantise(self.tape, self.x, self._taken)
-        return self._taken
+        return self._taken if matrix.quantised and self._taken else self.x
 
-    def _hidden(self) -> Activation | Quantised:
+    @property
+    def _down_x(self) -> Activation | Quantised:
         """What goes down, a row for each choice."""
-        if not self.matrices[2].quantised:
-            return self._gate
-        taken = Quantised.over(self._room["hidden"], self._gate)
-        quantise(self.tape, self._gate, taken, self.used)
-        return taken
+        return self._hidden or self._gate
+
+
+def _regions(x: Activation | Quantised) -> tuple[Region, Region]:
+    """Its numbers, and its scales if it has some."""
+    return (x.codes, x.scales) if isinstance(x, Quantised) else (x.region, x.region)

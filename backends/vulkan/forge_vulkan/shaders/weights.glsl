@@ -7,6 +7,7 @@
 //   load16  one group
 //   pair    which two groups lie in the same bytes: the p-th 32 weights of a row
 //   load32  both of them
+//   load64  where LOADS64: the t-th 64 weights, groups 4t .. 4t+3, of two scales and offsets
 // ONE_BLOCK: the two groups of a pair are 2p and 2p + 1, of one scale.
 // Numbers: load4, columns c .. c+3, c a multiple of 4, 0 past the row's end.
 
@@ -47,6 +48,8 @@ layout(binding = WEIGHTS_BINDING) readonly buffer Weights4 { uvec4 w4[]; };
 #else
 #define HAS_OFFSET 0
 #endif
+
+#define LOADS64 (TYPE_Q4_K || TYPE_Q5_K)
 
 #define LOW_NIBBLES 0x0f0f0f0fu
 
@@ -237,6 +240,30 @@ void load32(Planes planes, uint row, uint k, uint p, out uvec4 a, out uvec4 b, o
     b = looked_up(b);
 #endif
 }
+
+#if LOADS64
+void load64(Planes planes, uint row, uint k, uint t, out uvec4 a0, out uvec4 a1, out uvec4 b0,
+            out uvec4 b1, out vec2 scale, out vec2 offset) {
+    const uint block = row * (k >> 8) + (t >> 2), j = t & 3;
+    scales_of(w4[planes.at[0] + block], j, scale, offset);
+#if TYPE_Q4_K
+    const uint first = planes.at[1] + 8 * block + 2 * j;
+    const uvec4 c0 = w4[first], c1 = w4[first + 1];
+    a0 = c0 & LOW_NIBBLES;
+    a1 = c1 & LOW_NIBBLES;
+    b0 = (c0 >> 4) & LOW_NIBBLES;
+    b1 = (c1 >> 4) & LOW_NIBBLES;
+#else
+    const uint first = planes.at[2] + 8 * block + 2 * j, high = planes.at[1] + 2 * block;
+    const uvec4 c0 = w4[first], c1 = w4[first + 1];
+    const uvec4 h0 = w4[high] >> (2 * j), h1 = w4[high + 1] >> (2 * j);
+    a0 = (c0 & LOW_NIBBLES) | ((h0 & 0x01010101u) << 4);
+    a1 = (c1 & LOW_NIBBLES) | ((h1 & 0x01010101u) << 4);
+    b0 = ((c0 >> 4) & LOW_NIBBLES) | ((h0 & 0x02020202u) << 3);
+    b1 = ((c1 >> 4) & LOW_NIBBLES) | ((h1 & 0x02020202u) << 3);
+#endif
+}
+#endif
 
 void load16(Planes planes, uint row, uint k, uint g, out uvec4 codes, out float scale,
             out float offset) {

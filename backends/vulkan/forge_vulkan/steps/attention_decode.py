@@ -48,8 +48,8 @@ def attention_decode(
     """Record one token's attention: with a rotation q and k turn on their way.
 
     For recordings of one token. `shares` of the keys are `splits`; `scratch` has `scratch_bytes`,
-    was filled with 0 once, and may serve one node after the other. A work group looks at `tile` keys
-    at a time (16, 32 or 64); 0 chooses.
+    was filled with 0 once, and may serve one node after the other. A work group looks at `tile`
+    keys at a time (16, 32 or 64); 0 chooses.
     """
     heads, elements = _heads(shape), _ELEMENTS[cache.dtype]
     words, columns = row_words(shape.size, cache.dtype), ceil(shape.value_size, elements)

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -20,16 +19,11 @@ from .faults.matrix.cells import Found, table
 
 
 @pytest.fixture(scope="session", autouse=True)
-def only_our_plugins() -> Iterator[None]:
-    """Plugins that happen to be installed here are no part of these tests."""
-    before = os.environ.get("FORGE_PLUGINS")
-    ours = (e.name for e in entry_points(group="forge") if e.dist and e.dist.name == "forge-llm")
-    os.environ["FORGE_PLUGINS"] = ",".join(ours)
-    yield
-    if before is None:
-        del os.environ["FORGE_PLUGINS"]
-    else:
-        os.environ["FORGE_PLUGINS"] = before
+def only_the_cpu() -> Iterator[None]:
+    """Whatever GPU or plugin happens to be here is no part of a test that does not name it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FORGE_PLUGINS", "cpu")
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from contextlib import suppress
 from forge.errors import ForgeError
 from forge.health import Device
 from forge.spec import BackendSpec
-from forge.state import Key, Ledger, environment, model_digest
+from forge.state import Key, Ledger, environment, model_digest, openable
 from forge.worker_options import WorkerOptions
 
 _VARIABLES = (
@@ -34,15 +34,30 @@ class Circumstances:
 
         Without the model it is about any.
         """
-        if self._environment is None:
-            self._environment = environment()
-        parts = {**self._environment, "model": "", "settings": _settings(spec)}
+        parts = {**self._machine(), "model": "", "settings": _settings(spec)}
         if model:
             parts["model"] = self._digest()
         device = self._devices.get(spec.name) or self.known(spec)
         if device is None:
             return Key(spec.name, self._options.device_of(spec) or "", parts)
         return Key(spec.name, device.key, {**parts, "driver": device.driver})
+
+    def _machine(self) -> dict[str, str]:
+        if self._environment is None:
+            self._environment = environment()
+        return self._environment
+
+    def _to_open(self) -> dict[str, str]:
+        """What decides which devices there are to be opened."""
+        known = {name: self._machine()[name] for name in ("kernel", "vulkan", "gpus")}
+        return {**known, "nodes": openable()}
+
+    def machine_changed(self, spec: BackendSpec) -> bool:
+        """Whether another device may be there than what the backend opened last."""
+        asked = self._options.device_of(spec) or ""
+        return self._ledger is not None and self._ledger.machine_changed(
+            spec.name, asked, self._to_open()
+        )
 
     def _digest(self) -> str:
         if self._model is None:
@@ -62,7 +77,8 @@ class Circumstances:
         """The backend opened that device here."""
         self._devices[spec.name] = device
         if self._ledger:
-            self._ledger.opened(spec.name, self._options.device_of(spec) or "", device)
+            asked = self._options.device_of(spec) or ""
+            self._ledger.opened(spec.name, asked, device, self._to_open())
 
     def device(self, spec: BackendSpec) -> Device | None:
         """What the backend opened here."""

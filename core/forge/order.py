@@ -77,7 +77,7 @@ def ranked(
         objection, risky = "", against is not None and against.action == "block"
         if risky:
             objection = _words(against)
-        elif kind == "software":
+        elif kind == "software" and not (past and past.outdated(spec)):
             objection = f"its device is software: `-b {spec.name}` uses it all the same"
         rank = (False, demoted, kind == "integrated", -priority, spec.name)
         found.append((rank, Place(spec, reason, objection, risky)))

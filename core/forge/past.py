@@ -78,6 +78,10 @@ class Past:
         """What it opened last; None where nobody knows."""
         return self._circumstances.known(spec)
 
+    def outdated(self, spec: BackendSpec) -> bool:
+        """Whether the machine has other drivers or devices than when it opened that."""
+        return self._circumstances.machine_changed(spec)
+
     def self_tested(self, spec: BackendSpec) -> bool:
         """Whether its self-test passed on the device that it opens."""
         test = (

@@ -110,8 +110,8 @@ class BackendConfig:
     threads: how many CPU threads it may use; None is all that the process may run on.
     options: those of its BackendSpec.
     frugal: forge asks again after this device ran out of memory: choose smaller chunks and buffers.
-    asked: the person named this backend. Unasked, one that would run on a device that is none, such
-        as a CPU in the guise of a GPU, is rather unavailable.
+    asked: the person named this backend, or has all of them listed. Unasked, one that would run on
+        a device that is none, such as a CPU in the guise of a GPU, is rather unavailable.
     """
 
     device: str | None = None

@@ -48,8 +48,9 @@ def _look_at_all(
 ) -> Iterator[Health]:
     with closing(past):
         places, absent = order(None, specs, past)
-        for place in places:
-            yield _look(place, options, past, probe=probe)
+        for place in places:  # as if by its name: whoever lists them wants to see software, too
+            asked = options if place.spec.floor else replace(options, asked=place.spec.name)
+            yield _look(place, asked, past, probe=probe)
         for name, advice in absent.items():
             yield not_installed(name, advice)
 

@@ -55,7 +55,7 @@ def test_a_survey_opens_each_backend_and_tells_unavailable_from_failed():
         "unavailable",
     ]
     assert found[1].checks[0].detail == "BackendLost in open"
-    assert found[3].device == "Third 0"
+    assert found[3].device == "Third 0 as asked"
     assert [check.advice for check in found[3].checks] == ["keep it so"]
     assert [device.id for device in found[3].devices] == ["0", "1"]
 
@@ -75,5 +75,5 @@ def test_the_watchdog_tells_what_it_waits_for_while_there_is_work(model):
         assert engine.watch() is None
 
 
-def test_a_survey_of_nothing_in_particular_is_of_all_that_is_installed():
+def test_a_survey_of_nothing_in_particular_is_of_all_that_is_there():
     assert [(health.backend, health.status) for health in list_backends()] == [("cpu", "ready")]

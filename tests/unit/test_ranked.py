@@ -82,6 +82,20 @@ def test_a_device_that_is_software_is_never_picked_by_itself(ledger):
     assert "-b vulkan" in places["vulkan"].objection
 
 
+def test_a_software_device_is_no_objection_once_the_machine_has_other_drivers(ledger):
+    before = {"vulkan": "the drivers of another day"}
+    ledger.opened("vulkan", "", Device("llvmpipe", "software", "0"), before)
+    places = ranked(ALL, Config(), Past(WorkerOptions(None), ledger))
+    assert [place.objection for place in places] == ["", "", ""]
+
+
+def test_a_software_device_stays_an_objection_while_the_machine_is_as_it_was(ledger):
+    past = Past(WorkerOptions(None), ledger)
+    past.opened(VULKAN, Device("llvmpipe", "software", "0"))
+    places = {place.spec.name: place for place in ranked(ALL, Config(), past)}
+    assert "-b vulkan" in places["vulkan"].objection
+
+
 def test_a_rule_that_demotes_puts_a_stack_behind_the_others():
     effect = Effect("rocm", "demote", "", "rdna1-rocm-gap", "it crashes")
     proven = Config({"hip": BackendSettings(proven=True)})

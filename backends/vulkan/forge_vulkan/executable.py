@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
@@ -13,9 +13,11 @@ from forge.backend import (
     Graph,
     Progress,
     Rows,
+    Sampler,
     Weight,
     row_indices,
 )
+from forge_vulkan.decoding import AHEAD, Decoding, decides
 from forge_vulkan.emit import Work
 from forge_vulkan.frame import Frame
 from forge_vulkan.kv import state_bytes
@@ -24,11 +26,22 @@ from forge_vulkan.marks import Marks
 from forge_vulkan.runtime.kernels import Kernels
 from forge_vulkan.runtime.memory import Arenas, Region
 from forge_vulkan.runtime.pacing import Pace, Piece
-from forge_vulkan.runtime.recording import Commands, Recording
+from forge_vulkan.runtime.recording import Commands, Profile, Recording
 from forge_vulkan.runtime.submission import Queue
 from forge_vulkan.sections import Recorder, Shape, waiting
 from forge_vulkan.sizes import HEAD_ROWS, Sizes
-from forge_vulkan.tape import ROWS, TOKENS, Activation
+from forge_vulkan.steps.sampling import (
+    CANDIDATE_BYTES,
+    GREEDY_BYTES,
+    candidates,
+    candidates_scratch_bytes,
+    greedy,
+    greedy_scratch_bytes,
+)
+from forge_vulkan.tape import ROWS, TOKENS, Activation, Tape
+
+_CANDIDATES = 40
+"""Looked for at least: what most people sample from."""
 
 
 class VulkanExecutable(Executable):
@@ -48,6 +61,7 @@ class VulkanExecutable(Executable):
         gpu = kernels.gpu
         self._plan, self._sizes, self.chunk = sizes.plan, sizes, sizes.chunk
         self._open = True
+        self._decoding: Decoding | None = None
         self._commands = Commands(gpu)
         self._device, self._upload = Arenas(gpu, "device"), Arenas(gpu, "upload", 1 << 20)
         self._download = Arenas(gpu, "download", 1 << 20)
@@ -83,11 +97,12 @@ class VulkanExecutable(Executable):
             self._loaded.matrices, self._loaded.vectors, self._room, self._table, self._cache
         )
         self._recorder = Recorder(self._kernels, self._commands, plan, self._work)
-        self._clear()
         self._record()
+        self._clear()
 
     def _record(self) -> None:
         """Every section, so that nothing is compiled or recorded in a reply."""
+        self._decoding = self._recorded_decoding() if self._samples else None
         one, many = (self._frames[n] for n in (1, self.chunk))
         for frame, bodies, heads in (
             (one, (1,), (1,)),
@@ -98,6 +113,61 @@ class VulkanExecutable(Executable):
                 self._section(Shape(False, most), frame)
             for most in heads if self._sizes.head else ():
                 self._section(Shape(True, most), frame)
+
+    @property
+    def _samples(self) -> bool:
+        """Whether it makes logits of tokens, which the device can look through."""
+        graph = self._graph
+        inputs = set(graph.inputs) == {"tokens", "positions", "slots", "rows"}
+        return inputs and len(graph.outputs) == 1 and self._plan.of_rows(graph.outputs[0])
+
+    def _recorded_decoding(self) -> Decoding:
+        """A step that finds its token by itself, as often as steps are under way at one time."""
+        frame = self._frames[1]
+        (name,) = self._graph.outputs
+        results = [self._download.region(GREEDY_BYTES) for _ in range(AHEAD)]
+        few = self._download.region(CANDIDATE_BYTES)
+        step = [Shape(False, 1), Shape(True, 1)]
+        logits = self._activations(step[1])[name]
+        by_wanted: dict[int, list[Piece]] = {}
+
+        def recorded(after: Callable[[Tape], None]) -> list[Piece]:
+            return self._recorder.record(
+                step, frame, self._activations, self._memory, self._marks, after=after
+            )
+
+        def largest(result: Region) -> Callable[[Tape], None]:
+            scratch = self._room("largest", greedy_scratch_bytes())
+            return lambda tape: greedy(tape, logits, result, scratch, onward=True)
+
+        def wanted(count: int) -> tuple[list[Piece], Region]:
+            count = max(_CANDIDATES, count)
+            scratch = self._room("candidates", candidates_scratch_bytes(logits.width))
+            if count not in by_wanted:
+                by_wanted[count] = recorded(
+                    lambda tape: candidates(tape, logits, few, scratch, wanted=count)
+                )
+            return by_wanted[count], few
+
+        def row() -> Array:
+            self._pace.run(self._reading(step[1]))
+            first: Array = self._read(name, 1)[0]
+            return first
+
+        wanted(_CANDIDATES)
+        steps = [recorded(largest(result)) for result in results]
+        return Decoding(frame, self._pace, self._setting(frame), steps, results, wanted, row)
+
+    def decode(
+        self, token: int, start: int, count: int, sampler: Sampler, slot: int = 0
+    ) -> Iterator[int]:
+        """Recorded steps, where the device can find what decides the draw."""
+        if not self._open:
+            raise BackendError("this executable is closed")
+        if self._decoding and decides(sampler):
+            yield from self._decoding.tokens(token, start, count, sampler, slot)
+        else:
+            yield from super().decode(token, start, count, sampler, slot)
 
     @property
     def graph(self) -> Graph:
@@ -130,6 +200,7 @@ class VulkanExecutable(Executable):
                 first = False
             if head and len(block):
                 pieces += self._section(Shape(True, 1 if len(block) == 1 else HEAD_ROWS), frame)
+            self._queue.where = self._marks.where
             self._pace.run(pieces)
             for name in self._graph.outputs:
                 if self._plan.of_rows(name):
@@ -137,6 +208,38 @@ class VulkanExecutable(Executable):
                 elif start == 0:
                     parts[name].append(self._read(name, len(positions)))
         return {name: np.concatenate(found) for name, found in parts.items()}
+
+    def profile(self, tokens: int, repetitions: int = 20) -> list[tuple[str, str, float]]:
+        """Median seconds of each dispatch of a run of so many tokens and its last row's outputs.
+
+        With the name of what it makes and the kernel's. Tokens before them are not written: for
+        looking at, in an executable that nobody talks to.
+        """
+        single = tokens == 1
+        frame = self._frames[1 if single else self.chunk]
+        positions = np.arange(tokens, dtype=np.int32)
+        frame.set(
+            tokens=positions,
+            positions=positions,
+            slots=np.zeros_like(positions),
+            rows=positions[-1:],
+        )
+        profile = Profile(self._kernels.gpu)
+        shapes = [Shape(False, 1 if single else self._sizes.bucket(tokens))]
+        shapes += [Shape(True, 1)] if self._sizes.head else []
+        recorded = self._recorder.record(
+            shapes, frame, self._activations, self._memory, self._marks, profile=profile
+        )
+        pieces = [self._setting(frame), *recorded]
+        found = []
+        try:
+            for _ in range(repetitions + 5):
+                self._pace.run(pieces)
+                found.append(profile.read())
+        finally:
+            profile.close()
+        times = np.median([[end - start for *_, start, end in one] for one in found[5:]], axis=0)
+        return [(*one[:2], float(t)) for one, t in zip(found[0], times, strict=True)]
 
     def _read(self, name: str, rows: int) -> Array:
         width = self._plan.width(name)
@@ -160,7 +263,7 @@ class VulkanExecutable(Executable):
         key = shape, frame
         if key not in self._sections:
             pieces = self._recorder.record(
-                shape, frame, self._activations(shape), self._memory, self._marks
+                [shape], frame, self._activations, self._memory, self._marks
             )
             pieces += self._reading(shape)
             self._sections[key] = pieces
@@ -218,7 +321,7 @@ class VulkanExecutable(Executable):
     def _clear(self) -> None:
         """Zero what kernels may read before anything was written there."""
         recording = Recording(self._commands)
-        for region in self._caches.values():
+        for region in (*self._caches.values(), *self._rooms.values()):
             recording.fill(region)
         self._queue.run([recording.end()])
 
@@ -227,6 +330,9 @@ class VulkanExecutable(Executable):
         if not self._open:
             return
         self._open = False
+        if self._decoding:
+            self._decoding.open = False
+            self._decoding.finish()
         self._commands.close()
         for arenas in (self._device, self._upload, self._download):
             arenas.close()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from forge.backend import Backend, BackendConfig
+from forge.backend import Backend, BackendConfig, BackendUnavailable
 
 
 def open_backend(config: BackendConfig) -> Backend:
     """Open the device; BackendUnavailable with advice where that is not possible."""
-    if "fault" in config.options:
-        from forge_vulkan.failing_backend import FailingBackend
+    try:
+        if "fault" in config.options:
+            from forge_vulkan.failing_backend import FailingBackend
 
-        return FailingBackend(config)
-    from forge_vulkan.backend import VulkanBackend
-
+            return FailingBackend(config)
+        from forge_vulkan.backend import VulkanBackend
+    except ImportError as error:
+        advice = "pip install --force-reinstall 'forge-llm[vulkan]'"
+        raise BackendUnavailable(f"the Vulkan binding is not whole ({error}): {advice}") from error
     return VulkanBackend(config)

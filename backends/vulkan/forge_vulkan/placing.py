@@ -67,6 +67,11 @@ def matrices_of(graph: Graph) -> frozenset[str]:
     )
 
 
+def expert_pairs(graph: Graph) -> list[tuple[str, str]]:
+    """Gate and up of mixtures: one kernel reads both, if they lie together."""
+    return [(node.inputs[2], node.inputs[3]) for node in graph.nodes if node.op is Op.EXPERTS]
+
+
 def place(
     specs: Mapping[str, WeightSpec],
     matrices: Iterable[str],

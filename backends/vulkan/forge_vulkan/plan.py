@@ -72,7 +72,7 @@ class Plan:
     def pairs(self) -> list[tuple[str, str]]:
         """Weights of a gate and of what it is multiplied by: they lie side by side."""
         return [
-            tuple(self.made_by[name].reads[1] for name in step.reads)
+            (self.made_by[step.reads[0]].reads[1], self.made_by[step.reads[1]].reads[1])
             for step in self.steps
             if step.node.op in _GATES
             and len(step.reads) == 2

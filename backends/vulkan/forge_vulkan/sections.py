@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from forge.backend import Op
@@ -37,51 +37,58 @@ class Recorder:
         self.kernels, self.commands = kernels, commands
         self.plan, self.work = plan, work
 
-    def waiting(self, most: int) -> frozenset[str]:
-        """Values that their readers make for themselves, in sections for so many rows."""
-        return waiting(self.plan, self.kernels, most)
-
     def record(
         self,
-        shape: Shape,
+        shapes: Sequence[Shape],
         frame: Frame,
-        kept: Mapping[str, Activation],
+        kept: Callable[[Shape], Mapping[str, Activation]],
         memory: Region,
         marks: Marks,
+        *,
+        after: Callable[[Tape], None] = lambda tape: None,
         profile: Profile | None = None,
     ) -> list[Piece]:
-        """The section; `kept` are values that outlive it, `memory` has room for all others."""
-        steps = self.plan.section(shape.rows)
-        wait = self.waiting(shape.most)
-        values = dict(kept)
-        offsets, _ = places(self.plan, steps, shape.most, wait)
-        for name, offset in offsets.items():
-            width = self.plan.width(name)
-            counter = ROWS if shape.rows else TOKENS
-            region = memory.part(offset, 4 * width * shape.most)
-            values[name] = Activation(region, width, counter, shape.most)
+        """Sections, one after the other, and what `after` adds to them.
+
+        `kept` are values that outlive a section, `memory` has room for all others.
+        """
         pieces: list[Piece] = []
         recording = Recording(self.commands, profile)
         tape = Tape(self.kernels, frame.region, recording)
-        emitter = Emitter(tape, self.plan, self.work, values, most=shape.most, waiting=wait)
-        done = 0.0
-        layer = None
+        done, layer = 0.0, None
+        most = 1
 
         def before(step: Step) -> None:
-            nonlocal recording, done, layer
+            nonlocal done, layer
             if done > _PIECE:
-                pieces.append(Piece(recording.end(), done))
-                recording = Recording(self.commands, profile)
-                tape.recording = recording
+                pieces.append(Piece(tape.recording.end(), done))
+                tape.recording = Recording(self.commands, profile)
                 done = 0.0
             if step.node.layer != layer:
                 layer = step.node.layer
                 marks.record(tape, layer)
-            done += self._work(step) * shape.most
+            done += self._work(step) * most
 
-        emitter.record(steps, before)
-        pieces.append(Piece(recording.end(), done))
+        for shape in shapes:
+            most = shape.most
+            steps = self.plan.section(shape.rows)
+            wait = waiting(self.plan, self.kernels, most)
+            values = {**kept(shape), **self._placed(shape, steps, memory, wait)}
+            emitter = Emitter(tape, self.plan, self.work, values, most=most, waiting=wait)
+            emitter.record(steps, before)
+        after(tape)
+        pieces.append(Piece(tape.recording.end(), done))
         return pieces
+
+    def _placed(
+        self, shape: Shape, steps: Sequence[Step], memory: Region, wait: frozenset[str]
+    ) -> dict[str, Activation]:
+        found: dict[str, Activation] = {}
+        for name, offset in places(self.plan, steps, shape.most, wait)[0].items():
+            width = self.plan.width(name)
+            region = memory.part(offset, 4 * width * shape.most)
+            found[name] = Activation(region, width, ROWS if shape.rows else TOKENS, shape.most)
+        return found
 
     def _work(self, step: Step) -> float:
         """Multiply-adds of a step for one row."""

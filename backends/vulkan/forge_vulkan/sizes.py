@@ -14,6 +14,7 @@ from forge_vulkan.plan import Plan
 from forge_vulkan.runtime.kernels import Kernels
 from forge_vulkan.runtime.memory import ALIGNMENT
 from forge_vulkan.sections import waiting
+from forge_vulkan.steps.experts import experts_bytes
 from forge_vulkan.tape import FIELDS
 from forge_vulkan.values import places, room
 
@@ -111,9 +112,21 @@ class Sizes:
             (self.plan.width(s.reads[0]) for s in self.plan.steps if s.node.op is Op.ATTENTION),
             default=0,
         )
+        experts = max(
+            (
+                experts_bytes(
+                    [self.graph.weights[name] for name in step.reads[2:5]],
+                    int(str(step.node.attrs["used"])),
+                    self.chunk,
+                )
+                for step in self.plan.steps
+                if step.node.op is Op.EXPERTS
+            ),
+            default=0,
+        )
         frames = 2 * 4 * len(FIELDS) * self.chunk
         total = self.memory + sum(self.kept.values()) + self.state + copies
-        return total + _up(8 * queries * chunk) + frames + _SLACK
+        return total + _up(8 * queries * chunk) + 2 * experts + frames + _SLACK
 
     @property
     def total(self) -> int:

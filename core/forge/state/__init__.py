@@ -9,7 +9,7 @@ with Ledger.open() as ledger:
 
 from __future__ import annotations
 
-from forge.state.environment import environment
+from forge.state.environment import environment, openable
 from forge.state.folder import records_folder, state_folder
 from forge.state.key import Key
 from forge.state.ledger import Ledger
@@ -36,6 +36,7 @@ __all__ = [
     "boot_id",
     "environment",
     "model_digest",
+    "openable",
     "process_id",
     "records_folder",
     "state_folder",

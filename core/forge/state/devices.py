@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from forge.health import Device
@@ -17,11 +18,15 @@ MOST_ROWS = 256
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What a backend opened for a choice of the person; "" is no choice."""
+    """What a backend opened for a choice of the person; "" is no choice.
+
+    parts: of the machine then, by name, that decide what there is to be opened.
+    """
 
     backend: str
     asked: str
     device: Device
+    parts: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def put(connection: Connection, new: Opened) -> None:
@@ -37,9 +42,9 @@ def put(connection: Connection, new: Opened) -> None:
     rows.add(new)
 
 
-def last(connection: Connection, backend: str, asked: str) -> Device | None:
+def last(connection: Connection, backend: str, asked: str) -> Opened | None:
     """What it opened for this choice."""
     for row in Rows(connection, "devices", Opened).all().values():
         if (row.backend, row.asked) == (backend, asked):
-            return row.device
+            return row
     return None

@@ -43,6 +43,15 @@ def environment(
     }
 
 
+def openable(root: Path = ROOT) -> str:
+    """Names of the GPUs' nodes that this process may open: a person may join a group later."""
+    nodes = [Path("dev/dri", name) for name in names(root / "dev/dri") if name.startswith("render")]
+    nodes += [
+        Path("dev", name) for name in names(root / "dev") if name.startswith(("kfd", "nvidia"))
+    ]
+    return ",".join(sorted(n.name for n in nodes if os.access(root / n, os.R_OK | os.W_OK)))
+
+
 def _release(root: Path) -> str:
     return os.uname().release if root == ROOT else ""
 

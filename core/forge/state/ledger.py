@@ -161,14 +161,30 @@ class Ledger:
 
     # Devices and paces
 
-    def opened(self, backend: str, asked: str, device: Device) -> None:
-        """A backend opened this device when it was `asked` for that one, "" for any."""
-        if self.last_opened(backend, asked) != device:
-            new = devices.Opened(backend, asked, replace(device))
+    def opened(
+        self, backend: str, asked: str, device: Device, parts: Mapping[str, str] | None = None
+    ) -> None:
+        """A backend opened this device when it was `asked` for that one, "" for any.
+
+        parts: of the machine, by name, that decide what there is to be opened.
+        """
+        new = devices.Opened(backend, asked, replace(device), dict(parts or {}))
+        if self._last_opened(backend, asked) != new:
             self._database.write(lambda db: devices.put(db, new), None)
 
     def last_opened(self, backend: str, asked: str) -> Device | None:
         """What it opened last for that choice."""
+        found = self._last_opened(backend, asked)
+        return found.device if found else None
+
+    def machine_changed(self, backend: str, asked: str, parts: Mapping[str, str]) -> bool:
+        """Whether the machine has other drivers or devices than when it opened that one."""
+        found = self._last_opened(backend, asked)
+        return found is not None and any(
+            parts.get(name, value) != value for name, value in found.parts.items()
+        )
+
+    def _last_opened(self, backend: str, asked: str) -> devices.Opened | None:
         return self._database.read(lambda db: devices.last(db, backend, asked), None)
 
     def paces(self, device: str, backend: str) -> Paces:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -89,6 +90,17 @@ class Desk:
             region = self.array(planes_of(kind, raw[first:stop], k))
             parts.append(Part(region, first, stop - first, layout.starts))
         return Matrix(kind, len(raw), k, tuple(parts), experts)
+
+    def together(self, *matrices: Matrix) -> list[Matrix]:
+        """The same matrices, of one part each, in one region."""
+        parts = [matrix.parts[0] for matrix in matrices]
+        region = self.array(np.concatenate([part.region.view(np.uint8) for part in parts]))
+        made, base = [], 0
+        for matrix, part in zip(matrices, parts, strict=True):
+            planes = tuple(base // 16 + at for at in part.planes)
+            made.append(replace(matrix, parts=(Part(region, 0, part.rows, planes),)))
+            base += part.region.size
+        return made
 
     def activation(self, values: Array, most: int = CHUNK_TOKENS) -> Activation:
         """Rows for `most` tokens, of which those of `values` count; the others are NaN."""

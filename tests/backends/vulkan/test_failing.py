@@ -47,8 +47,8 @@ os._exit(0)  # as a worker ends: what spins ends with it
 """
 
 
-def run(fault: str) -> tuple[str, str, float]:
-    """The error's name and text, and after how many seconds it came."""
+def run(fault: str) -> tuple[str, str, float, str]:
+    """The error's name and text, after how many seconds it came, and what the log has."""
     done = subprocess.run(
         [sys.executable, "-P", "-c", PROGRAM, vulkan_device.device(), fault],
         env={**os.environ, "PYTHONFAULTHANDLER": "1"},
@@ -59,7 +59,7 @@ def run(fault: str) -> tuple[str, str, float]:
     )
     assert done.returncode == 0, done.stderr
     kind, text, seconds = json.loads(done.stdout)
-    return kind, text, seconds
+    return kind, text, seconds, done.stderr
 
 
 def test_a_driver_that_does_not_fail_finishes_its_work() -> None:
@@ -67,11 +67,13 @@ def test_a_driver_that_does_not_fail_finishes_its_work() -> None:
 
 
 def test_a_stalled_fence_ends_the_wait_and_names_the_last_layer() -> None:
-    kind, text, seconds = run("hang")
+    kind, text, seconds, log = run("hang")
     assert kind == "BackendHung"
     assert "did not finish" in text
     assert "layer 7" in text
     assert 0.5 <= seconds < 20
+    assert "waiting for the device for 0." in log
+    assert log.strip().endswith("the last that it began: layer 7")
 
 
 @pytest.mark.parametrize(
@@ -85,7 +87,7 @@ def test_a_stalled_fence_ends_the_wait_and_names_the_last_layer() -> None:
 def test_a_result_of_the_driver_becomes_the_error_that_says_what_it_means(
     fault: str, kind: str, says: str
 ) -> None:
-    found, text, _ = run(fault)
+    found, text, *_ = run(fault)
     assert found == kind
     assert says in text
     assert ("layer 7" in text) == (fault == "lost")

@@ -150,6 +150,27 @@ def test_a_weight_that_is_not_finite_shows_in_its_row_alone(desk: Desk, kind: st
     assert np.array_equal(got[:, others], before[:, others])
 
 
+@pytest.mark.parametrize("kind", NUMBERS)
+def test_a_weight_that_is_not_finite_stays_in_its_row_also_where_rows_end_in_a_vector(
+    desk: Desk, kind: str
+) -> None:
+    raw, w = weights(kind, 40, 37)
+    x = normal(3, 37)
+    raw[11, : raw.shape[1] // 37] = 0xFF
+    got, _ = product(desk, x, desk.matrix(kind, raw, 37))
+    assert np.isnan(got[:, 11]).all()
+    others = np.arange(40) != 11
+    close(got[:, others], x.astype(np.float64), w[others])
+
+
+def test_what_lies_behind_the_last_block_is_not_multiplied(desk: Desk) -> None:
+    raw, _ = weights("q8_0", 8, 32)  # eight scales fill their plane; then come the first codes
+    raw[0, 2:4] = 0xFF, 0x7F  # NaN, as a scale
+    w = dequantize(raw, "q8_0").astype(np.float64)
+    got, x = product(desk, normal(3, 32), desk.matrix("q8_0", raw, 32))
+    close(got, x, w)
+
+
 @pytest.mark.parametrize("kind", ["q5_1", "q2_k", "f16"])
 def test_the_bits_are_the_same_each_time_and_for_any_number_of_tokens(
     desk: Desk, kind: str

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from forge import __version__
-from forge.state import environment
+from forge.state import environment, openable
 
 
 @pytest.fixture
@@ -136,3 +136,14 @@ def test_a_folder_a_pipe_or_noise_in_a_files_place_stops_nothing(tree, tmp_path,
     path.unlink()
     path.mkdir()
     assert parts(tmp_path)["kernel"] == "6.17.9-arch1"
+
+
+def test_nodes_of_gpus_are_those_that_this_process_may_open(tmp_path):
+    for name in ("dri/renderD128", "dri/renderD129", "dri/card0", "kfd", "nvidia0", "null"):
+        (tmp_path / "dev" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "dev" / name).touch()
+    assert openable(tmp_path) == "kfd,nvidia0,renderD128,renderD129"
+    (tmp_path / "dev/kfd").unlink()
+    (tmp_path / "dev/dri/renderD129").unlink()
+    assert openable(tmp_path) == "nvidia0,renderD128"
+    assert openable(tmp_path / "nothing") == ""

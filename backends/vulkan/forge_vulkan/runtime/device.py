@@ -12,6 +12,7 @@ from forge_vulkan.runtime import fault, vk
 from forge_vulkan.runtime.features import enabled, features
 from forge_vulkan.runtime.instance import Listed
 
+_COMPUTE_UNITS = {"discrete": 64, "integrated": 16, "software": 2}
 _BUDGET = "VK_EXT_memory_budget"
 
 
@@ -54,6 +55,22 @@ class Gpu:
         families = _families(self.listed)
         counts = families[self.family].timestampValidBits > 0
         return float(self.listed.limits.timestampPeriod) if counts else 0.0
+
+    @cached_property
+    def compute_units(self) -> int:
+        """Processors that run work groups side by side; a guess where the driver does not tell."""
+        listed = self.listed
+        question = "VkPhysicalDeviceProperties2", "vkGetPhysicalDeviceProperties2"
+        if "VK_NV_shader_sm_builtins" in listed.extensions:
+            nvidia = vk.struct("VkPhysicalDeviceShaderSMBuiltinsPropertiesNV")
+            listed.more(*question, nvidia)
+            return int(nvidia.shaderSMCount)
+        if "VK_AMD_shader_core_properties" in listed.extensions:
+            amd = vk.struct("VkPhysicalDeviceShaderCorePropertiesAMD")
+            listed.more(*question, amd)
+            arrays = amd.shaderEngineCount * amd.shaderArraysPerEngineCount
+            return int(arrays * amd.computeUnitsPerShaderArray)
+        return _COMPUTE_UNITS.get(listed.device.kind, 16)
 
     @cached_property
     def kinds(self) -> list[tuple[int, int]]:

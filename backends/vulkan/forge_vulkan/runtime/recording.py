@@ -18,8 +18,10 @@ _COMPUTE = vulkan.VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT
 _TRANSFER = vulkan.VK_PIPELINE_STAGE_TRANSFER_BIT
 _HOST = vulkan.VK_PIPELINE_STAGE_HOST_BIT
 _ALL = _COMPUTE | _TRANSFER
-_WRITES = vulkan.VK_ACCESS_SHADER_WRITE_BIT | vulkan.VK_ACCESS_TRANSFER_WRITE_BIT
-_READS = vulkan.VK_ACCESS_SHADER_READ_BIT | vulkan.VK_ACCESS_TRANSFER_READ_BIT
+_SHADER_WRITES = vulkan.VK_ACCESS_SHADER_WRITE_BIT
+_WRITES = _SHADER_WRITES | vulkan.VK_ACCESS_TRANSFER_WRITE_BIT
+_SHADER_READS = vulkan.VK_ACCESS_SHADER_READ_BIT
+_READS = _SHADER_READS | vulkan.VK_ACCESS_TRANSFER_READ_BIT
 _SETS = 512
 """Descriptor sets of a pool."""
 _BINDINGS = 16
@@ -144,6 +146,8 @@ class Recording:
         self._profile = profile
         self._written: list[Region] = []
         self._read: list[Region] = []
+        self._copied = False  # a copy or a fill since the last barrier
+        self._unseen = False  # kernels ran before a barrier that was not for copies
         self._pending: list[tuple[Kernel, Sequence[Region], bytes]] = []
 
     def after_barrier(self, kernel: Kernel, bindings: Sequence[Region], push: bytes) -> None:
@@ -167,7 +171,7 @@ class Recording:
         self._order(changed, [r for i, r in enumerate(bindings) if i not in {*writes}])
         self._bind(kernel, bindings, push)
         if self._profile:
-            self._profile.before(self.handle, label or kernel.name)
+            self._profile.before(self.handle, label, kernel.name)
         vk.lib.vkCmdDispatch(self.handle, *groups)
         if self._profile:
             self._profile.after(self.handle)
@@ -202,7 +206,7 @@ class Recording:
 
     def copy(self, source: Region, target: Region) -> None:
         """Copy as many bytes as the source has."""
-        self._order([target], [source])
+        self._order([target], [source], copies=True)
         part = vk.struct(
             "VkBufferCopy", srcOffset=source.offset, dstOffset=target.offset, size=source.size
         )
@@ -210,28 +214,42 @@ class Recording:
 
     def fill(self, target: Region, word: int = 0) -> None:
         """Set every 32-bit word."""
-        self._order([target], [])
+        self._order([target], [], copies=True)
         size = -(-target.size // 4) * 4
         vk.lib.vkCmdFillBuffer(self.handle, target.buffer.handle, target.offset, size, word)
 
     def end(self) -> Any:
         """The finished command buffer; the host sees what it wrote once its fence is signalled."""
-        self._barrier(_ALL | _HOST, _WRITES, _READS | _WRITES | vulkan.VK_ACCESS_HOST_READ_BIT)
+        self._barrier(
+            _ALL, _ALL | _HOST, _WRITES, _READS | _WRITES | vulkan.VK_ACCESS_HOST_READ_BIT
+        )
         vk.call("vkEndCommandBuffer", self.handle)
         return self.handle
 
-    def _order(self, writes: Sequence[Region], reads: Sequence[Region]) -> None:
-        """A barrier, if this touches what was written or writes what was read since the last."""
+    def _order(
+        self, writes: Sequence[Region], reads: Sequence[Region], *, copies: bool = False
+    ) -> None:
+        """A barrier, if this touches what was written or writes what was read since the last.
+
+        Between kernels it is one for kernels alone: with copies in it, it takes twice as long.
+        """
         met = any(a.meets(b) for a in (*writes, *reads) for b in self._written)
-        if met or any(a.meets(b) for a in writes for b in self._read):
-            self._barrier(_ALL, _WRITES, _READS | _WRITES)
+        if met or any(a.meets(b) for a in writes for b in self._read) or (copies and self._unseen):
+            if copies or self._copied:
+                self._barrier(_ALL, _ALL, _WRITES, _READS | _WRITES)
+                self._unseen = False
+            else:
+                self._barrier(_COMPUTE, _COMPUTE, _SHADER_WRITES, _SHADER_READS | _SHADER_WRITES)
+                self._unseen = True
+            self._copied = False
+        self._copied |= copies
         self._written += writes
         self._read += reads
 
-    def _barrier(self, stages: int, before: int, after: int) -> None:
+    def _barrier(self, stages: int, then: int, before: int, after: int) -> None:
         barrier = vk.struct("VkMemoryBarrier", srcAccessMask=before, dstAccessMask=after)
         vk.lib.vkCmdPipelineBarrier(
-            self.handle, _ALL, stages, 0, 1, barrier, 0, vk.NULL, 0, vk.NULL
+            self.handle, stages, then, 0, 1, barrier, 0, vk.NULL, 0, vk.NULL
         )
         self.count.barriers += 1
         self._written.clear()
@@ -253,12 +271,12 @@ class Profile:
         made = vk.ffi.new("VkQueryPool *")
         vk.call("vkCreateQueryPool", gpu.handle, info, vk.NULL, made)
         self._pool = made[0]
-        self._labels: list[str] = []
+        self._labels: list[tuple[str, str]] = []
 
-    def before(self, handle: Any, label: str) -> None:
+    def before(self, handle: Any, label: str, kernel: str) -> None:
         """Note that a dispatch begins."""
         self._stamp(handle, 2 * len(self._labels), vulkan.VK_PIPELINE_STAGE_TOP_OF_PIPE_BIT)
-        self._labels.append(label)
+        self._labels.append((label, kernel))
 
     def after(self, handle: Any) -> None:
         """Note that it ended."""
@@ -270,8 +288,8 @@ class Profile:
             vk.lib.vkCmdResetQueryPool(handle, self._pool, index, 1)
             vk.lib.vkCmdWriteTimestamp(handle, stage, self._pool, index)
 
-    def read(self) -> list[tuple[str, float, float]]:
-        """Label, begin and end of each dispatch in seconds; after its fence was signalled."""
+    def read(self) -> list[tuple[str, str, float, float]]:
+        """Label, kernel, begin and end of each dispatch in seconds; after its fence is signalled."""
         count = min(2 * len(self._labels), self._most)
         ticks = vk.ffi.new("uint64_t[]", max(1, count))
         flags = vulkan.VK_QUERY_RESULT_64_BIT
@@ -282,7 +300,7 @@ class Profile:
             )
         second = 1e9 / (self.gpu.nanoseconds or 1.0)
         pairs = zip(self._labels, range(0, count, 2), strict=False)
-        return [(label, ticks[i] / second, ticks[i + 1] / second) for label, i in pairs]
+        return [(*label, ticks[i] / second, ticks[i + 1] / second) for label, i in pairs]
 
     def close(self) -> None:
         """Give it back."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,9 @@ from forge_vulkan.runtime.device import Gpu
 _SLICE_NS = 20_000_000
 _LIMIT_S = 10.0
 """After which a submission counts as stuck: AMD's kernel driver gives a compute ring 10 s."""
+
+_QUIET_S = 0.25
+"""Of waiting, before the log is told about it; then again after twice as long."""
 
 
 class Queue:
@@ -40,19 +44,25 @@ class Queue:
     def wait(self, fence: Any) -> None:
         """Until the fence is signalled; BackendHung past the limit, BackendLost from the driver."""
         fences = vk.ffi.new("VkFence[]", [fence])
-        end = time.monotonic() + self.limit
+        start = time.monotonic()
+        patience = _QUIET_S
         while True:
             result = vk.lib.vkWaitForFences(self._gpu.handle, 1, fences, 1, _SLICE_NS)
             with self._told():
                 vk.check(result, "vkWaitForFences")
             if result == vulkan.VK_SUCCESS:
                 break
-            if time.monotonic() > end:
-                place = self.where()
+            waited = time.monotonic() - start
+            if waited > self.limit:
                 raise BackendHung(
                     f"{self._gpu.listed.device.name} did not finish a piece of work in "
-                    f"{self.limit:.0f} s" + (f"; the last that it began: {place}" if place else "")
+                    f"{waited:.1f} s{self._place()}"
                 )
+            if waited > patience:
+                # The host may kill this process before the limit; it keeps the log's end.
+                sys.stderr.write(f"waiting for the device for {waited:.1f} s{self._place()}\n")
+                sys.stderr.flush()
+                patience *= 2
         vk.call("vkResetFences", self._gpu.handle, 1, fences)
         self._free.append(fence)
 
@@ -68,9 +78,12 @@ class Queue:
         try:
             yield
         except BackendLost as error:
-            place, why = self.where(), self._gpu.lost()
-            more = [f"the last that it began: {place}" if place else "", why]
-            raise BackendLost("; ".join(filter(None, [str(error), *more]))) from None
+            why = self._gpu.lost()
+            raise BackendLost(f"{error}{self._place()}{'; ' if why else ''}{why}") from None
+
+    def _place(self) -> str:
+        place = self.where()
+        return f"; the last that it began: {place}" if place else ""
 
     def _new_fence(self) -> Any:
         made = vk.ffi.new("VkFence *")

@@ -26,7 +26,10 @@ layout(binding = 3) readonly buffer V { float v[]; };
 layout(binding = 4) readonly buffer Frequencies { float frequencies[]; };
 layout(binding = 5) readonly buffer Sinks { float sinks[]; };
 layout(binding = 6) buffer Keys { uint keys[]; };
+layout(binding = 6) readonly buffer Keys4 { uvec4 keys4[]; };  // the same, for fewer and wider reads
 layout(binding = 7) buffer Values { uint values[]; };
+layout(binding = 7) readonly buffer Values2 { uvec2 values2[]; };
+layout(binding = 7) readonly buffer Values4 { uvec4 values4[]; };
 layout(binding = 8) coherent buffer Scratch { uint scratch[]; };  // counters, then what each found
 layout(binding = 9) writeonly buffer Out { float y[]; };
 layout(push_constant) uniform Push {
@@ -45,7 +48,7 @@ layout(push_constant) uniform Push {
 const uint KEY_WORDS = ROW_WORDS(SIZE), VALUE_WORDS = ROW_WORDS(VALUE_SIZE);
 const uint STRIDE = KEY_WORDS | 1;  // of a key in shared memory: no two neighbours in one bank
 const uint QUADS = (SIZE + 3) / 4;
-const uint COLUMNS = (VALUE_SIZE + ELEMENTS - 1) / ELEMENTS;  // words of a value, without scales
+const uint COLUMNS = (VALUE_SIZE + 3) / 4;  // of a value: four elements, 4 / ELEMENTS words each
 const uint PARTS = THREADS / COLUMNS, PER_PART = (TILE + PARTS - 1) / PARTS;
 const uint SCORERS = THREADS / TILE, SCORED = (HEADS + SCORERS - 1) / SCORERS;
 const uint FOUND = HEADS * (VALUE_SIZE + 2);  // words that a work group leaves to be merged
@@ -57,6 +60,24 @@ shared float scored[HEADS * TILE], weights[HEADS * TILE];
 shared float head_kept[HEADS], head_top[HEADS], head_sum[HEADS];
 shared uint fresh[VALUE_WORDS];
 shared uint arrived;
+
+// Four elements of a value, as they lie in the cache.
+#if CACHE_F32
+#define VALUE_QUAD uvec4
+#define VALUE_AT(base, quad) values4[(base) / 4 + (quad)]
+#define FRESH(quad) uvec4(fresh[4 * (quad)], fresh[4 * (quad) + 1], fresh[4 * (quad) + 2], fresh[4 * (quad) + 3])
+#define UNPACKED(words, scales, quad) uintBitsToFloat(words)
+#elif CACHE_F16
+#define VALUE_QUAD uvec2
+#define VALUE_AT(base, quad) values2[(base) / 2 + (quad)]
+#define FRESH(quad) uvec2(fresh[2 * (quad)], fresh[2 * (quad) + 1])
+#define UNPACKED(words, scales, quad) vec4(unpackHalf2x16((words).x), unpackHalf2x16((words).y))
+#else
+#define VALUE_QUAD uint
+#define VALUE_AT(base, quad) values[(base) + (quad)]
+#define FRESH(quad) fresh[quad]
+#define UNPACKED(words, scales, quad) unpacked(words, scales, quad)
+#endif
 
 #define FOUR(array, at) vec4(array[at], array[(at) + 1], array[(at) + 2], array[(at) + 3])
 
@@ -124,18 +145,26 @@ void main() {
         const uint newest = position - at;  // the new key's row; none of this tile where it is TILE or more
         // The tile's keys go through shared memory, the values into registers: one wait for both.
         const uint key_base = (cached + at) * KEY_WORDS, value_base = (cached + at) * VALUE_WORDS;
-        const uint most = count * KEY_WORDS - 1;
-        [[unroll]] for (uint n = 0; n < (TILE * KEY_WORDS + THREADS - 1) / THREADS; n++) {
-            const uint i = min(me + n * THREADS, most);
-            area[i / KEY_WORDS * STRIDE + i % KEY_WORDS] = keys[key_base + i];
+        const uint wide = KEY_WORDS % 4 == 0 ? 4 : 1, most = count * KEY_WORDS / wide - 1;
+        [[unroll]] for (uint n = 0; n < (TILE * KEY_WORDS / wide + THREADS - 1) / THREADS; n++) {
+            const uint i = min(me + n * THREADS, most), row = i * wide / KEY_WORDS;
+            const uint place = row * STRIDE + i * wide % KEY_WORDS;
+            if (wide == 4) {
+                const uvec4 four = keys4[key_base / 4 + i];
+                [[unroll]] for (uint e = 0; e < 4; e++) area[place + e] = four[e];
+            } else {
+                area[place] = keys[key_base + i];
+            }
         }
-        uint words[PER_PART], scales[PER_PART];
+        VALUE_QUAD words[PER_PART];
+        uint scales[PER_PART];
         [[unroll]] for (uint n = 0; n < PER_PART; n++) {
             const uint row = part + n * PARTS, base = value_base + min(row, count - 1) * VALUE_WORDS;
             const bool old = row >= skipped, there = row < count, known = row != newest;
             const bool before = old && there, wanted = before && known;
-            const uint word = values[base + column], scale_word = SCALES(values, base, VALUE_SIZE, column);
-            words[n] = wanted ? word : 0;
+            const VALUE_QUAD quad = VALUE_AT(base, column);
+            const uint scale_word = SCALES(values, base, VALUE_SIZE, column);
+            words[n] = wanted ? quad : VALUE_QUAD(0);
             scales[n] = wanted ? scale_word : 0;
         }
         if (newest < count) {
@@ -200,10 +229,10 @@ void main() {
         [[unroll]] for (uint n = 0; n < PER_PART; n++) {
             const uint row = part + n * PARTS;
             if (row == newest && newest < count) {
-                words[n] = fresh[column];
+                words[n] = FRESH(column);
                 scales[n] = SCALES(fresh, 0, VALUE_SIZE, column);
             }
-            const vec4 value = unpacked(words[n], scales[n], column);
+            const vec4 value = UNPACKED(words[n], scales[n], column);
             const uint in_tile = min(row, TILE - 1);
             [[unroll]] for (uint h = 0; h < HEADS; h++) {
                 const float w = row < TILE ? weights[h * TILE + in_tile] : 0.0;
@@ -216,8 +245,8 @@ void main() {
     // The parts of a column, one after the other.
     [[unroll]] for (uint h = 0; h < HEADS; h++) {
         if (part >= PARTS) break;
-        [[unroll]] for (uint e = 0; e < ELEMENTS; e++) {
-            const uint d = column * ELEMENTS + e;
+        [[unroll]] for (uint e = 0; e < 4; e++) {
+            const uint d = column * 4 + e;
             if (d < VALUE_SIZE) area[(part * HEADS + h) * VALUE_SIZE + d] = floatBitsToUint(found[h][e]);
         }
         if (column == 0) area[PARTS * HEADS * VALUE_SIZE + part * HEADS + h] = floatBitsToUint(sums[h]);

@@ -10,7 +10,7 @@ from forge_vulkan.steps.attention import NO_ROTATION, Heads, Rotation
 from forge_vulkan.steps.shape import ceil
 from forge_vulkan.tape import Activation, Tape
 
-_ELEMENTS = {"f32": 1, "f16": 2, "q8_0": 4}
+_THREADS = 128
 _QUERY_FLOATS = 1024
 """Of the queries in shared memory, at most: 4 KiB."""
 _TILE_WORDS = 64 * 64
@@ -48,14 +48,12 @@ def attention_decode(
     """Record one token's attention: with a rotation q and k turn on their way.
 
     For recordings of one token. `shares` of the keys are `splits`; `scratch` has `scratch_bytes`,
-    was filled with 0 once, and may serve one node after the other. A work group looks at `tile` keys
-    at a time (16, 32 or 64); 0 chooses.
+    was filled with 0 once, and may serve one node after the other. A work group looks at `tile`
+    keys at a time (16, 32 or 64); 0 chooses.
     """
-    heads, elements = _heads(shape), _ELEMENTS[cache.dtype]
-    words, columns = row_words(shape.size, cache.dtype), ceil(shape.value_size, elements)
-    threads = 256 if columns > 128 else 128
+    heads, words = _heads(shape), row_words(shape.size, cache.dtype)
     keys = tile or _tile(tape, words)
-    parts = threads // columns
+    parts = _THREADS // ceil(shape.value_size, 4)
     area = max(keys * (words | 1), parts * heads * (shape.value_size + 1), shares * heads)
     tape.run(
         f"attention_decode.CACHE={cache.dtype}",
@@ -73,7 +71,7 @@ def attention_decode(
             *(shape.scale, shape.softcap),
         ),
         constants=(
-            *(threads, 1, shape.size, shape.value_size, heads, keys, area),
+            *(_THREADS, 1, shape.size, shape.value_size, heads, keys, area),
             int(shape.softcap > 0),
         ),
     )

@@ -58,7 +58,8 @@ class Fallback:
     """The reply moved from one backend to another after `at_token` of its tokens.
 
     From one to itself: it goes on in a fresh worker. tried: False where the backend was passed over
-    for what is known of it. record: the file with what was found out, if there is one.
+    for what is known of it, or has itself said no: there is no driver or no device. record: the
+    file with what was found out, if there is one.
     """
 
     source: str

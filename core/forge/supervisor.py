@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from forge.errors import (
     BackendError,
     BackendOutOfMemory,
+    BackendUnavailable,
     ForgeError,
     NoBackend,
     UsageError,
@@ -239,7 +240,7 @@ class Supervisor:
             if failed.floor:
                 specs[:] = [failed]
             raise self._none_left() from error
-        tried = incident is not None
+        tried = incident is not None and not isinstance(error, BackendUnavailable)
         fallback = Fallback(failed.name, specs[0].name, str(error), shown, tried, record)
         attempt.fallbacks.append(fallback)
         return fallback

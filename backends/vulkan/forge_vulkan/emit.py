@@ -17,7 +17,7 @@ from forge_vulkan.steps.attention_decode import attention_decode, scratch_bytes,
 from forge_vulkan.steps.embed import embed
 from forge_vulkan.steps.experts import experts
 from forge_vulkan.steps.norms import norm
-from forge_vulkan.steps.products import Added, Halves, Norm
+from forge_vulkan.steps.products import Added, Coded, Halves, Next, Norm
 from forge_vulkan.steps.rows import rope, select_rows
 from forge_vulkan.steps.tiles import Quantised, multiply, quantise
 from forge_vulkan.tape import Activation, Tape
@@ -55,6 +55,7 @@ class Emitter:
         self.values, self.most, self.waiting = values, most, waiting
         self._halved: dict[int, str] = {}
         self._quantised: dict[int, str] = {}
+        self._coded: dict[str, Coded] = {}
         self.coopmat = tape.features.coopmat and most > 1
 
     @property
@@ -85,6 +86,48 @@ class Emitter:
             weight = self.work.vectors[step.reads[1]]
             return step.reads[0], Norm(weight, float(self.attrs(step)["epsilon"]))
         return name, None
+
+    def source(self, name: str, matrix: Matrix) -> tuple[Activation | Coded, Norm | None]:
+        """What a product for one row reads: as int8 from where it was made, if that was asked."""
+        behind, normed = self.norm_of(name)
+        if matrix.quantised and name in self._coded:
+            return self._coded[name], normed
+        return self.values[behind], normed
+
+    def following(self, name: str, matrix: Matrix) -> Next | None:
+        """How the next products want what is made here, if they read it as int8.
+
+        A norm that they compute themselves comes first; the others read what was made.
+        """
+        if len(matrix.parts) > 1 or not products.codable(
+            self.tape.features, matrix.parts[0].rows, matrix.k
+        ):
+            return None
+        width = self.plan.width(name)
+        for wanted in (*self._norms(name), name):
+            readers = self.plan.readers.get(wanted, ())
+            if not any(self._reads_codes(step, wanted) for step in readers):
+                continue
+            row = Coded(self.work.room(("coded", wanted), Coded.size(width)), width)
+            self._coded[wanted] = row
+            return Next(row, None if wanted == name else self._norm_weight(wanted))
+        return None
+
+    def _norms(self, name: str) -> list[str]:
+        return [
+            step.out
+            for step in self.plan.readers.get(name, ())
+            if step.out in self.waiting and step.node.op is Op.RMS_NORM and step.reads[0] == name
+        ]
+
+    def _norm_weight(self, name: str) -> Region:
+        return self.work.vectors[self.plan.made_by[name].reads[1]]
+
+    def _reads_codes(self, step: Step, name: str) -> bool:
+        if step.node.op is not Op.MATMUL or step.reads[0] != name:
+            return False
+        matrix = self.work.matrices[step.reads[1]]
+        return matrix.quantised and products.fits_one(self.tape.features, matrix.kind, matrix.k)
 
     def halves(self, name: str) -> Halves:
         """A value as 16-bit floats; once for all products that read it."""
@@ -154,8 +197,11 @@ def _matmul(e: Emitter, step: Step) -> None:
         e.values[step.residual] if step.residual else None,
     )
     if e.single and products.fits_one(e.tape.features, matrix.kind, matrix.k):
-        source, normed = e.norm_of(name)
-        products.multiply_one(e.tape, e.values[source], matrix, out, norm=normed, added=added)
+        source, normed = e.source(name, matrix)
+        following = e.following(step.out, matrix)
+        products.multiply_one(
+            *(e.tape, source, matrix, out), norm=normed, added=added, following=following
+        )
     elif e.coopmat and products.cooperative(matrix.kind, matrix.k):
         products.multiply_halves(e.tape, e.halves(name), matrix, out, added)
     else:
@@ -167,10 +213,13 @@ def _gate(e: Emitter, step: Step) -> None:
     out = e.values[step.out]
     if set(step.reads) <= e.waiting:
         gate, up = (e.plan.made_by[name] for name in step.reads)
-        source, normed = e.norm_of(gate.reads[0])
         first, second = (e.work.matrices[s.reads[1]] for s in (gate, up))
+        source, normed = e.source(gate.reads[0], first)
         products.multiply_one(
-            *(e.tape, e.values[source], first, out), norm=normed, gate=(gate_of(step), second)
+            *(e.tape, source, first, out),
+            norm=normed,
+            gate=(gate_of(step), second),
+            following=e.following(step.out, first),
         )
         return
     x = e.values[step.reads[0]]

@@ -41,7 +41,7 @@ _RESULTS = {
 _MILLIONS = 100
 """Of reads, one after the other, of the kernel that stalls; a GPU takes 0.5 µs for one."""
 _ENDLESS = (65535, 65535, 1)
-"""Work groups on llvmpipe, which ends any after 65535 rounds of its loops (Mesa, lp_bld_limits.h); a
+"""Work groups on llvmpipe, which ends any after 65535 rounds of its loops (lp_bld_limits.h); a
 software device ends with its process."""
 
 

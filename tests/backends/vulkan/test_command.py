@@ -69,3 +69,12 @@ def test_auto_never_takes_a_software_device_not_even_one_that_was_asked_for_befo
         assert done.returncode == 0, done.stderr
         backends.append(json.loads(done.stdout)["backend"])
     assert backends == ["cpu", "vulkan", "cpu"]
+
+
+def test_a_machine_without_a_gpu_is_told_so_and_nothing_has_failed(
+    forge: Forge, tiny_chat: Path
+) -> None:
+    done = forge("run", *TURN, "-m", tiny_chat, env=BOTH)
+    (line,) = [line for line in done.stderr.splitlines() if "vulkan" in line]
+    assert line.startswith("forge: vulkan is not used (there is no GPU with a Vulkan driver here")
+    assert line.endswith("); cpu answers")

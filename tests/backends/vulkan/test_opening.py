@@ -44,6 +44,40 @@ def opened(asked: bool, **env: str) -> str | list[list[object]]:
     return result
 
 
+REFUSED = """
+import sys
+from forge_vulkan.failing import Edge
+from forge_vulkan.runtime import vk
+vk.lib = Edge(vk.lib, {sys.argv[2]: lambda *_: int(sys.argv[3])})
+"""
+INITIALIZATION_FAILED, DEVICE_LOST, OUT_OF_MEMORY = -3, -4, -2
+
+
+@pytest.mark.parametrize(
+    "call", ["vkCreateInstance", "vkEnumeratePhysicalDevices", "vkCreateDevice"]
+)
+def test_a_driver_that_does_not_start_is_unavailable_and_not_accused(call: str) -> None:
+    vulkan_device.device()
+    command = [sys.executable, "-P", "-c", REFUSED + OPEN, "true", call, str(INITIALIZATION_FAILED)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told.startswith(f"the Vulkan driver does not start ({call}: VK_ERROR_INITIALIZATION")
+    assert "reboot" in told
+
+
+@pytest.mark.parametrize(
+    ("result", "error"), [(DEVICE_LOST, "BackendLost"), (OUT_OF_MEMORY, "BackendOutOfMemory")]
+)
+def test_a_device_that_is_lost_or_full_as_it_is_opened_is_called_so(
+    result: int, error: str
+) -> None:
+    vulkan_device.device()
+    command = [sys.executable, "-P", "-c", REFUSED + OPEN, "true", "vkCreateDevice", str(result)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    assert f"forge.errors.{error}: " in done.stderr
+
+
 def only(*manifests: Path | str) -> dict[str, str]:
     """An environment in which the loader reads these descriptions of drivers and no others."""
     paths = os.pathsep.join(map(str, manifests))

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from forge.backend import BackendHung, BackendLost
 from forge_vulkan.runtime.submission import Queue
 
 _TARGET_S = 0.2
@@ -46,9 +47,14 @@ class Pace:
                 work = sum(piece.work for piece in group)
                 fence = self._queue.submit([piece.handle for piece in group])
                 under_way.append((fence, time.monotonic(), work))
-        finally:
             while under_way:
                 before = self._finish(under_way, before)
+        except (BackendHung, BackendLost):
+            raise  # what else is under way does not end either
+        except BaseException:
+            while under_way:
+                before = self._finish(under_way, before)
+            raise
 
     def submit(self, pieces: Sequence[Piece]) -> Any:
         """All of them at once, for work that is little by nature; what to `wait` for."""

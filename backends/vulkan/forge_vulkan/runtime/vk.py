@@ -72,6 +72,8 @@ def call(name: str, *arguments: Any) -> None:
     check(getattr(lib, name)(*arguments), name)
 
 
+_STARTING = ("vkCreateInstance", "vkEnumeratePhysicalDevices", "vkCreateDevice")
+
 COMPLAINTS: list[str] = []
 """Of the validation layer, where it is asked (`messages`)."""
 
@@ -89,8 +91,11 @@ def check(result: int, what: str) -> None:
         raise BackendLost(f"the driver says that the device is lost ({what}: {name})")
     if result in (vulkan.VK_ERROR_OUT_OF_DEVICE_MEMORY, vulkan.VK_ERROR_OUT_OF_HOST_MEMORY):
         raise BackendOutOfMemory(f"the device has no memory left ({what}: {name})")
-    if what in ("vkCreateInstance", "vkCreateDevice"):
-        raise BackendUnavailable(f"the Vulkan driver does not start ({what}: {name})")
+    if what in _STARTING:
+        raise BackendUnavailable(
+            f"the Vulkan driver does not start ({what}: {name}): after an update of it, reboot, so "
+            "that the kernel's part has the same version; `forge doctor` looks at the rest"
+        )
     raise BackendError(f"the Vulkan driver failed ({what}: {name})")
 
 

@@ -10,7 +10,6 @@
 
 layout(constant_id = 2) const uint SIZE = 64;        // of a key
 layout(constant_id = 3) const uint VALUE_SIZE = 64;  // of a value
-layout(constant_id = 4) const uint NEOX = 0;         // 1: pairs are halves, else neighbours
 const uint STAGED = SIZE + VALUE_SIZE;
 
 #include "pack.glsl"
@@ -28,6 +27,7 @@ layout(push_constant) uniform Push {
     uint kv_heads;
     uint capacity;
     uint pairs;  // that turn; 0: none
+    uint neox;   // 1: pairs are halves (i, i + pairs), else neighbours
     float magnitude;
 };
 
@@ -46,7 +46,7 @@ void main() {
     }
     barrier();
     for (uint i = me; i < (value ? 0 : pairs); i += THREADS) {
-        const uint one = NEOX == 1 ? i : 2 * i, other = one + (NEOX == 1 ? pairs : 1);
+        const uint one = neox == 1 ? i : 2 * i, other = one + (neox == 1 ? pairs : 1);
         const vec2 turn = turned(float(position), frequencies[i]) * magnitude;
         const vec2 pair = rotated(vec2(staged[one], staged[other]), turn);
         staged[one] = pair.x;

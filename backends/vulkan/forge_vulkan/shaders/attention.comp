@@ -9,11 +9,8 @@
 
 layout(constant_id = 2) const uint SIZE = 64;        // of a key
 layout(constant_id = 3) const uint VALUE_SIZE = 64;  // of a value
-layout(constant_id = 4) const uint GROUP = 1;        // heads that share a kv head
-layout(constant_id = 5) const uint ROWS_EACH = 4;    // of one invocation: 64 rows a work group
-layout(constant_id = 6) const uint CAUSAL = 1;
-layout(constant_id = 7) const uint SOFTCAP = 0;
-layout(constant_id = 8) const uint SINKS = 0;
+layout(constant_id = 4) const uint ROWS_EACH = 4;    // of one invocation: 64 rows a work group
+layout(constant_id = 5) const uint SOFTCAP = 0;
 
 layout(binding = 0) readonly buffer Frame { uint frame[]; };
 layout(binding = 1) readonly buffer Q { float q[]; };
@@ -23,8 +20,11 @@ layout(binding = 4) readonly buffer Sinks { float sinks[]; };
 layout(binding = 5) writeonly buffer Out { float y[]; };
 layout(push_constant) uniform Push {
     uint kv_heads;
+    uint group;  // heads that share a kv head
     uint capacity;
-    int window;  // 0: all
+    int window;     // 0: all
+    uint causal;    // 1: nothing that comes later is seen
+    uint has_sinks;
     float scale;
     float cap;
 };
@@ -40,6 +40,7 @@ shared vec4 queries[ROWS * STEP];
 shared vec4 tile[TILE * STEP];
 shared vec4 weights[ROWS * STEP];
 shared float row_top[ROWS], row_sum[ROWS], row_kept[ROWS];
+shared uint row_head[ROWS];  // of q: row after row, head after head
 shared int row_position[ROWS], row_slot[ROWS];
 shared uint spoiled;  // 1: a value is no number; times a weight of 0 it is none either
 
@@ -61,32 +62,28 @@ int reach(int slot) {
     return most;
 }
 
-void share_queries(uint first, uint rows, uint kv, uint column) {
-    for (uint i = gl_LocalInvocationIndex; i < ROWS * WIDE; i += THREADS) {
-        const uint row = i / WIDE, d = i % WIDE;
-        const uint all = first + row, head = kv * GROUP + all % GROUP;
-        const bool there = all < rows && column + d < SIZE;
-        const uint at = (all / GROUP * kv_heads * GROUP + head) * SIZE + column + d;
-        queries[row * STEP + d / 4][d % 4] = there ? q[at] : 0.0;
+void share_queries(uint column) {
+    for (uint i = gl_LocalInvocationIndex; i < ROWS * (WIDE / 4); i += THREADS) {
+        const uint row = i / (WIDE / 4), d = column + i % (WIDE / 4) * 4;
+        const uint at = row_head[row] * SIZE + d;
+        vec4 found = vec4(0.0);
+        [[unroll]] for (uint e = 0; e < 4; e++) {
+            if (d + e < SIZE) found[e] = q[at + e];
+        }
+        queries[row * STEP + i % (WIDE / 4)] = found;
     }
 }
 
-// Columns of a tile of rows from `base` on, 0 where `count` rows and `size` columns are over.
-#define SHARE(array, base, words, size, column, count, watched)                            \
-    for (uint i = gl_LocalInvocationIndex; i < TILE * (WIDE / ELEMENTS); i += THREADS) {   \
-        const uint row = i / (WIDE / ELEMENTS), word = i % (WIDE / ELEMENTS);              \
-        const uint d = word * ELEMENTS, index = (column) / ELEMENTS + word;                \
+// Columns of a tile of rows from `base` on, 0 where `count` rows and `size` columns are over; `place`
+// is where `row` goes.
+#define SHARE(array, base, words, size, column, count, watched, place)                    \
+    for (uint i = gl_LocalInvocationIndex; i < TILE * (WIDE / 4); i += THREADS) {          \
+        const uint row = i / (WIDE / 4), d = (column) + i % (WIDE / 4) * 4;                \
         const uint at = (base) + row * (words);                                            \
         vec4 found = vec4(0.0);                                                            \
-        if (row < (count) && (column) + d < (size)) {                                      \
-            found = unpacked(array[at + index], SCALES(array, at, size, index), index);    \
-            if (watched) {                                                                 \
-                if (!(dot(abs(found), vec4(1.0)) < INFINITY)) spoiled = 1;                 \
-            }                                                                              \
-        }                                                                                  \
-        [[unroll]] for (uint e = 0; e < ELEMENTS; e++) {                                   \
-            tile[row * STEP + d / 4][(d + e) % 4] = (column) + d + e < (size) ? found[e] : 0.0; \
-        }                                                                                  \
+        if (row < (count) && d < (size)) found = QUAD(array, at, size, d / 4);             \
+        if ((watched) && !(dot(abs(found), vec4(1.0)) < INFINITY)) spoiled = 1;            \
+        tile[(place) * STEP + i % (WIDE / 4)] = found;                                     \
     }
 
 // Whether a row must not see a key at `ahead`.
@@ -94,24 +91,26 @@ bool hides(uint row, int slot, int ahead, int last) {
     const int position = row_position[row];
     const bool other = row_slot[row] != slot, over = ahead > last;
     const bool later = ahead > position, left = position - ahead >= window;
-    const bool future = CAUSAL == 1 ? later : false, past = window > 0 ? left : false;
+    const bool future = causal == 1 ? later : false, past = window > 0 ? left : false;
     const bool outside = other || over, unseen = future || past;
     return outside || unseen;
 }
 
 void main() {
     const uint me = gl_LocalInvocationIndex, mine = me / 8, across = me % 8;
-    const uint rows = frame[FRAME_TOKENS] * GROUP;
+    const uint rows = frame[FRAME_TOKENS] * group;
     // The last rows see most: they begin first.
     const uint first = (gl_NumWorkGroups.x - 1 - gl_WorkGroupID.x) * ROWS;
     const uint kv = gl_WorkGroupID.y, chunk = frame[FRAME_CHUNK];
     if (first >= rows) return;
     for (uint i = me; i < ROWS; i += THREADS) {
-        const uint row = min(first + i, rows - 1), token = row / GROUP;  // idle rows repeat the last
+        const uint row = min(first + i, rows - 1), token = row / group;  // idle rows repeat the last
         row_position[i] = int(frame[FRAME_HEADER + chunk + token]);
         row_slot[i] = int(frame[FRAME_HEADER + 2 * chunk + token]);
-        row_top[i] = SINKS == 1 ? sinks[kv * GROUP + row % GROUP] : LEAST;
-        row_sum[i] = SINKS == 1 ? 1.0 : 0.0;
+        const uint head = kv * group + row % group;
+        row_head[i] = token * kv_heads * group + head;
+        row_top[i] = has_sinks == 1 ? sinks[head] : LEAST;
+        row_sum[i] = has_sinks == 1 ? 1.0 : 0.0;
     }
     if (me == 0) spoiled = 0;
     vec4 sums[CHUNKS * ROWS_EACH];
@@ -128,19 +127,19 @@ void main() {
             low = same ? min(low, row_position[i]) : low;
             high = same ? max(high, row_position[i]) : high;
         }
-        const int last = CAUSAL == 1 ? high : reach(slot);
+        const int last = causal == 1 ? high : reach(slot);
         const int start = window > 0 ? max(0, low + 1 - window) : 0;
         const uint before = (uint(slot) * kv_heads + kv) * capacity;
         for (int at = start / int(TILE) * int(TILE); at <= last; at += int(TILE)) {
             const uint count = uint(last - at + 1);
-            const bool whole = alone && at + int(TILE) - 1 <= (CAUSAL == 1 ? low : last)
+            const bool whole = alone && at + int(TILE) - 1 <= (causal == 1 ? low : last)
                 && (window == 0 || high - at < window);
             float scores[ROWS_EACH * 4];
             [[unroll]] for (uint i = 0; i < ROWS_EACH * 4; i++) scores[i] = 0.0;
             for (uint column = 0; column < SIZE; column += WIDE) {
                 barrier();
-                share_queries(first, rows, kv, column);
-                SHARE(keys, (before + uint(at)) * KEY_WORDS, KEY_WORDS, SIZE, column, count, false)
+                share_queries(column);
+                SHARE(keys, (before + uint(at)) * KEY_WORDS, KEY_WORDS, SIZE, column, count, false, row % 4 * 8 + row / 4)
                 barrier();
                 [[unroll]] for (uint d = 0; d < WIDE / 4; d++) {
                     if (SIZE % WIDE != 0 && column + 4 * d >= SIZE) break;
@@ -154,14 +153,14 @@ void main() {
             }
             [[unroll]] for (uint i = 0; i < ROWS_EACH; i++) {
                 const uint row = mine + 16 * i;
+                vec4 score = vec4(scores[4 * i], scores[4 * i + 1], scores[4 * i + 2], scores[4 * i + 3]);
                 [[unroll]] for (uint j = 0; j < 4; j++) {
-                    const uint key = across + 8 * j;
-                    float score = scores[4 * i + j] * scale;
-                    if (SOFTCAP == 1) score = tanh_(score / cap) * cap;
-                    const bool hidden = hides(row, slot, at + int(key), last);
-                    score = hidden ? HIDDEN : score;
-                    weights[row * STEP + key / 4][key % 4] = score;
+                    score[j] *= scale;
+                    if (SOFTCAP == 1) score[j] = tanh_(score[j] / cap) * cap;
+                    const bool hidden = hides(row, slot, at + int(4 * across + j), last);
+                    score[j] = hidden ? HIDDEN : score[j];
                 }
+                weights[row * STEP + across] = score;
             }
             barrier();
             for (uint row = me; row < ROWS; row += THREADS) {
@@ -188,7 +187,7 @@ void main() {
             barrier();
             const uint base = (before + uint(at)) * VALUE_WORDS;
             [[unroll]] for (uint c = 0; c < CHUNKS; c++) {
-                SHARE(values, base, VALUE_WORDS, VALUE_SIZE, c * WIDE, count, !whole)
+                SHARE(values, base, VALUE_WORDS, VALUE_SIZE, c * WIDE, count, !whole, row)
                 barrier();
                 [[unroll]] for (uint i = 0; i < ROWS_EACH; i++) {
                     sums[c * ROWS_EACH + i] *= row_kept[mine + 16 * i];
@@ -221,8 +220,7 @@ void main() {
     [[unroll]] for (uint i = 0; i < ROWS_EACH; i++) {
         const uint row = first + mine + 16 * i;
         if (row >= rows) continue;
-        const uint head = kv * GROUP + row % GROUP;
-        const uint to = (row / GROUP * kv_heads * GROUP + head) * VALUE_SIZE;
+        const uint to = row_head[mine + 16 * i] * VALUE_SIZE;
         const float sum = row_sum[mine + 16 * i];
         [[unroll]] for (uint c = 0; c < CHUNKS; c++) {
             [[unroll]] for (uint e = 0; e < 4; e++) {

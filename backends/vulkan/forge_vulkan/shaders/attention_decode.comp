@@ -11,13 +11,10 @@
 
 layout(constant_id = 2) const uint SIZE = 64;        // of a key
 layout(constant_id = 3) const uint VALUE_SIZE = 64;  // of a value
-layout(constant_id = 4) const uint GROUP = 1;        // heads that share a kv head
-layout(constant_id = 5) const uint HEADS = 1;        // of them, those of one work group
-layout(constant_id = 6) const uint TILE = 64;        // keys at a time, a power of two
-layout(constant_id = 7) const uint AREA = 4160;      // words for a tile, and for what is merged
-layout(constant_id = 8) const uint NEOX = 0;         // 1: pairs are halves, else neighbours
-layout(constant_id = 9) const uint SOFTCAP = 0;
-layout(constant_id = 10) const uint SINKS = 0;
+layout(constant_id = 4) const uint HEADS = 1;        // of one work group, all of a kv head's
+layout(constant_id = 5) const uint TILE = 64;        // keys at a time, a power of two
+layout(constant_id = 6) const uint AREA = 4160;      // words for a tile, and for what is merged
+layout(constant_id = 7) const uint SOFTCAP = 0;
 const uint STAGED = SIZE + VALUE_SIZE;
 
 #include "pack.glsl"
@@ -34,9 +31,12 @@ layout(binding = 8) coherent buffer Scratch { uint scratch[]; };  // counters, t
 layout(binding = 9) writeonly buffer Out { float y[]; };
 layout(push_constant) uniform Push {
     uint kv_heads;
+    uint group;  // heads that share a kv head
     uint capacity;
-    uint window;  // 0: all
-    uint pairs;   // that turn; 0: none
+    uint window;     // 0: all
+    uint has_sinks;  // 1: there are
+    uint pairs;      // that turn; 0: none
+    uint neox;       // 1: pairs are halves (i, i + pairs), else neighbours
     float magnitude;
     float scale;
     float cap;
@@ -51,41 +51,43 @@ const uint SCORERS = THREADS / TILE, SCORED = (HEADS + SCORERS - 1) / SCORERS;
 const uint FOUND = HEADS * (VALUE_SIZE + 2);  // words that a work group leaves to be merged
 const float LEAST = -1e30, HIDDEN = -3.4e38;
 
-shared vec4 queries[HEADS * QUADS];
+shared float queries[HEADS * QUADS * 4];
 shared uint area[AREA];
-shared vec4 scored[HEADS * TILE / 4], weights[HEADS * TILE / 4];
+shared float scored[HEADS * TILE], weights[HEADS * TILE];
 shared float head_kept[HEADS], head_top[HEADS], head_sum[HEADS];
 shared uint fresh[VALUE_WORDS];
 shared uint arrived;
+
+#define FOUR(array, at) vec4(array[at], array[(at) + 1], array[(at) + 2], array[(at) + 3])
 
 void stage_queries(uint first, float position) {
     const uint me = gl_LocalInvocationIndex, turning = max(1u, pairs);
     const uint abreast = THREADS / turning, pair = me % turning;
     vec2 turn = vec2(1.0, 0.0);
     if (pairs > 0) turn = turned(position, frequencies[pair]) * magnitude;
-    const uint one = NEOX == 1 ? pair : 2 * pair, other = one + (NEOX == 1 ? pairs : 1);
+    const uint one = neox == 1 ? pair : 2 * pair, other = one + (neox == 1 ? pairs : 1);
     // The heads of q, and after them the new key.
     const uint heads = pairs > 0 && me / turning < abreast ? HEADS + 1 : 0;
     for (uint h = me / turning; h < heads; h += abreast) {
         if (h == HEADS) {
-            const uint from = first / GROUP * SIZE;
+            const uint from = first / group * SIZE;
             const vec2 made = rotated(vec2(k[from + one], k[from + other]), turn);
             staged[one] = made.x;
             staged[other] = made.y;
-        } else if (first % GROUP + h < GROUP) {
+        } else if (first % group + h < group) {
             const uint from = (first + h) * SIZE;
             const vec2 made = rotated(vec2(q[from + one], q[from + other]), turn);
-            queries[h * QUADS + one / 4][one % 4] = made.x;
-            queries[h * QUADS + other / 4][other % 4] = made.y;
+            queries[h * QUADS * 4 + one] = made.x;
+            queries[h * QUADS * 4 + other] = made.y;
         }
     }
     const uint still = 4 * QUADS - 2 * pairs;  // columns that do not turn, and padding
     for (uint i = me; i < still * HEADS; i += THREADS) {
         const uint h = i / still, d = 2 * pairs + i % still;
-        const bool there = first % GROUP + h < GROUP && d < SIZE;
-        queries[h * QUADS + d / 4][d % 4] = there ? q[(first + h) * SIZE + d] : 0.0;
+        const bool there = first % group + h < group && d < SIZE;
+        queries[h * QUADS * 4 + d] = there ? q[(first + h) * SIZE + d] : 0.0;
     }
-    const uint kv = first / GROUP;
+    const uint kv = first / group;
     for (uint d = 2 * pairs + me; d < SIZE; d += THREADS) staged[d] = k[kv * SIZE + d];
     for (uint d = me; d < VALUE_SIZE; d += THREADS) staged[SIZE + d] = v[kv * VALUE_SIZE + d];
 }
@@ -101,9 +103,9 @@ void main() {
     const uint sharing = (length + share - 1) / share;
     if (split >= sharing) return;
 
-    const uint blocks = (GROUP + HEADS - 1) / HEADS;
+    const uint blocks = (group + HEADS - 1) / HEADS;
     const uint kv = gl_WorkGroupID.y / blocks, block = gl_WorkGroupID.y % blocks;
-    const uint first = kv * GROUP + block * HEADS;
+    const uint first = kv * group + block * HEADS;
     const uint cached = (slot * kv_heads + kv) * capacity;
     stage_queries(first, float(position));
     barrier();
@@ -122,20 +124,22 @@ void main() {
         const uint newest = position - at;  // the new key's row; none of this tile where it is TILE or more
         // The tile's keys go through shared memory, the values into registers: one wait for both.
         const uint key_base = (cached + at) * KEY_WORDS, value_base = (cached + at) * VALUE_WORDS;
+        const uint most = count * KEY_WORDS - 1;
         [[unroll]] for (uint n = 0; n < (TILE * KEY_WORDS + THREADS - 1) / THREADS; n++) {
-            const uint i = me + n * THREADS, row = i / KEY_WORDS;
-            if (row < count && row != newest) area[row * STRIDE + i % KEY_WORDS] = keys[key_base + i];
+            const uint i = min(me + n * THREADS, most);
+            area[i / KEY_WORDS * STRIDE + i % KEY_WORDS] = keys[key_base + i];
         }
         uint words[PER_PART], scales[PER_PART];
         [[unroll]] for (uint n = 0; n < PER_PART; n++) {
-            const uint row = part + n * PARTS, base = value_base + row * VALUE_WORDS;
-            words[n] = scales[n] = 0;
-            if (part < PARTS && row >= skipped && row < count && row != newest) {
-                words[n] = values[base + column];
-                scales[n] = SCALES(values, base, VALUE_SIZE, column);
-            }
+            const uint row = part + n * PARTS, base = value_base + min(row, count - 1) * VALUE_WORDS;
+            const bool old = row >= skipped, there = row < count, known = row != newest;
+            const bool before = old && there, wanted = before && known;
+            const uint word = values[base + column], scale_word = SCALES(values, base, VALUE_SIZE, column);
+            words[n] = wanted ? word : 0;
+            scales[n] = wanted ? scale_word : 0;
         }
         if (newest < count) {
+            barrier();  // what the cache had in its place is overwritten
             const uint to_key = (cached + position) * KEY_WORDS;
             for (uint i = me; i < KEY_WORDS; i += THREADS) {
                 const uint word = packed(0, i, SIZE);
@@ -153,18 +157,10 @@ void main() {
         [[unroll]] for (uint i = 0; i < SCORED; i++) scores[i] = 0.0;
         const uint key_at = key * STRIDE;
         for (uint d = 0; d < QUADS; d++) {
-            vec4 part_of_key;
-#if CACHE_F32
-            part_of_key = vec4(uintBitsToFloat(area[key_at + 4 * d]), uintBitsToFloat(area[key_at + 4 * d + 1]),
-                uintBitsToFloat(area[key_at + 4 * d + 2]), uintBitsToFloat(area[key_at + 4 * d + 3]));
-#elif CACHE_F16
-            part_of_key = vec4(unpackHalf2x16(area[key_at + 2 * d]), unpackHalf2x16(area[key_at + 2 * d + 1]));
-#else
-            part_of_key = unpacked(area[key_at + d], SCALES(area, key_at, SIZE, d), d);
-#endif
+            const vec4 part_of_key = QUAD(area, key_at, SIZE, d);
             [[unroll]] for (uint i = 0; i < SCORED; i++) {
                 const uint head = min(scorer + i * SCORERS, HEADS - 1);
-                scores[i] += dot(queries[head * QUADS + d], part_of_key);
+                scores[i] += dot(FOUR(queries, (head * QUADS + d) * 4), part_of_key);
             }
         }
         const bool seen = key >= skipped && key < count;
@@ -173,22 +169,22 @@ void main() {
             scores[i] *= scale;
             if (SOFTCAP == 1) scores[i] = tanh_(scores[i] / cap) * cap;
             scores[i] = seen ? scores[i] : HIDDEN;
-            if (head < HEADS) scored[(head * TILE + key) / 4][key % 4] = scores[i];
+            if (head < HEADS) scored[head * TILE + key] = scores[i];
         }
         barrier();
         float largest[SCORED];
         [[unroll]] for (uint i = 0; i < SCORED; i++) {
             const uint head = min(scorer + i * SCORERS, HEADS - 1);
             largest[i] = top[i];
-            for (uint j = 0; j < TILE / 4; j++) {
-                const vec4 w = scored[head * TILE / 4 + j];
+            for (uint j = 0; j < TILE; j += 4) {
+                const vec4 w = FOUR(scored, head * TILE + j);
                 largest[i] = max(largest[i], max(max(w.x, w.y), max(w.z, w.w)));
             }
         }
         [[unroll]] for (uint i = 0; i < SCORED; i++) {
             const uint head = scorer + i * SCORERS;
             if (head < HEADS) {
-                weights[(head * TILE + key) / 4][key % 4] = seen ? exp(scores[i] - largest[i]) : 0.0;
+                weights[head * TILE + key] = seen ? exp(scores[i] - largest[i]) : 0.0;
                 if (key == 0) {
                     head_kept[head] = exp(top[i] - largest[i]);
                     head_top[head] = largest[i];
@@ -210,7 +206,7 @@ void main() {
             const vec4 value = unpacked(words[n], scales[n], column);
             const uint in_tile = min(row, TILE - 1);
             [[unroll]] for (uint h = 0; h < HEADS; h++) {
-                const float w = row < TILE ? weights[(h * TILE + in_tile) / 4][in_tile % 4] : 0.0;
+                const float w = row < TILE ? weights[h * TILE + in_tile] : 0.0;
                 sums[h] += w;
                 found[h] += w * value;
             }
@@ -242,9 +238,9 @@ void main() {
         for (uint p = 0; p < PARTS; p++) sum += uintBitsToFloat(area[p * HEADS * VALUE_SIZE + i]);
         if (sharing > 1) {
             scratch[mine + i] = floatBitsToUint(sum);
-        } else if (block * HEADS + h < GROUP) {
+        } else if (block * HEADS + h < group) {
             float total = head_sum[h];
-            if (SINKS == 1) {
+            if (has_sinks == 1) {
                 const float sink = sinks[first + h], most = max(sink, head_top[h]);
                 const float kept = exp(head_top[h] - most);
                 sum *= kept;
@@ -269,7 +265,7 @@ void main() {
     const uint theirs = all + gl_WorkGroupID.y * splits * FOUND;
     for (uint h = me; h < HEADS; h += THREADS) {
         float most = LEAST, total = 0.0;
-        if (SINKS == 1 && block * HEADS + h < GROUP) most = sinks[first + h];
+        if (has_sinks == 1 && block * HEADS + h < group) most = sinks[first + h];
         const float sink = most;
         for (uint s = 0; s < sharing; s++) {
             most = max(most, uintBitsToFloat(scratch[theirs + s * FOUND + HEADS * (VALUE_SIZE + 1) + h]));
@@ -280,12 +276,12 @@ void main() {
             area[s * HEADS + h] = floatBitsToUint(kept);
             total += uintBitsToFloat(scratch[at]) * kept;
         }
-        head_sum[h] = total + (SINKS == 1 ? exp(sink - most) : 0.0);
+        head_sum[h] = total + (has_sinks == 1 ? exp(sink - most) : 0.0);
     }
     barrier();
     for (uint i = me; i < HEADS * VALUE_SIZE; i += THREADS) {
         const uint h = i / VALUE_SIZE;
-        if (block * HEADS + h >= GROUP) break;
+        if (block * HEADS + h >= group) break;
         float sum = 0.0;
         for (uint s = 0; s < sharing; s++) {
             sum += uintBitsToFloat(scratch[theirs + s * FOUND + i]) * uintBitsToFloat(area[s * HEADS + h]);

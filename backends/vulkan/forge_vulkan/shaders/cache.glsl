@@ -1,5 +1,5 @@
 // Rows of the key and value caches: one head at one position, as words, in [slot][head][position].
-// f32 and f16 are padded to four elements; q8_0 is bytes in fours, then a scale in half precision
+// f32 and f16 are padded to four elements with 0; q8_0 is bytes in fours, then a scale in half precision
 // for each 32 of them, two scales a word. Needs numbers.glsl.
 
 #if CACHE_F32
@@ -33,4 +33,18 @@ vec4 unpacked(uint word, uint scales, uint index) {
 #define SCALES(array, base, size, index) array[(base) + (size) / 4 + (index) / 16]
 #else
 #define SCALES(array, base, size, index) 0
+#endif
+
+// Four elements, the `quad`-th of a row that begins at `base` in an array; padding may be anything
+// where a row was never written.
+#if CACHE_F32
+#define QUAD(array, base, size, quad)                                                             \
+    vec4(uintBitsToFloat(array[(base) + 4 * (quad)]), uintBitsToFloat(array[(base) + 4 * (quad) + 1]), \
+         uintBitsToFloat(array[(base) + 4 * (quad) + 2]), uintBitsToFloat(array[(base) + 4 * (quad) + 3]))
+#elif CACHE_F16
+#define QUAD(array, base, size, quad) \
+    vec4(unpackHalf2x16(array[(base) + 2 * (quad)]), unpackHalf2x16(array[(base) + 2 * (quad) + 1]))
+#else
+#define QUAD(array, base, size, quad) \
+    unpacked(array[(base) + (quad)], SCALES(array, base, size, quad), quad)
 #endif

@@ -3,7 +3,8 @@
 // with 32-bit sums. x comes as halves, each row divided by a power of two that is multiplied back.
 //
 // A work group computes BM tokens by BN rows of W. While its subgroups multiply one tile of BK
-// columns out of shared memory, the next one is on its way into registers.
+// columns out of shared memory, the next one is on its way into registers. Columns are taken in the
+// order in which their codes share words (`pair`), on both sides: a sum does not mind.
 //! target: vulkan1.3
 //! TYPE: q4_0 q4_1 q5_0 q5_1 q8_0 q2_k q3_k q4_k q5_k q6_k iq4_nl iq4_xs mxfp4 f16
 #extension GL_GOOGLE_include_directive : require
@@ -38,71 +39,88 @@ layout(push_constant) uniform Push {
     uint first;    // column of y that is the first row of W
 };
 
-const uint BK = 32;
+const uint BK = 64;
 const uint STEP = (BK + 8) / 8;  // of a row in shared memory, in 16 bytes; 8 halves against conflicts
-const uint AX = BM * BK / 8 / THREADS;
-const uint AW = BN * BK / 16 / THREADS;
+const uint LINES = BK / 8;       // of a row of x
+const uint PAIRS = BK / 32;      // of a row of W, each of two groups of 16 columns
+const uint AX = BM * LINES / THREADS;
+const uint AW = BN * PAIRS / THREADS;
 
 shared uvec4 sx[BM * STEP];
 shared uvec4 sw[BN * STEP];
-shared float stage[THREADS / 32 * 256];
+shared float stage[THREADS / LANES * 256];
 
 uvec4 next_x[AX];
 #if QUANTISED
-uvec4 next_codes[AW];
-vec2 next_scale[AW];
+uvec4 next_a[AW], next_b[AW];
+vec2 next_scale[AW], next_offset[AW];
 #else
-uvec4 next_w[2 * AW];
+uvec4 next_w[4 * AW];
 #endif
+
+void groups_of(uint p, out uint ga, out uint gb) {
+#if QUANTISED
+    pair(p, ga, gb);
+#else
+    ga = 2 * p;
+    gb = ga + 1;
+#endif
+}
 
 void fetch(uint at) {
     [[unroll]] for (uint i = 0; i < AX; ++i) {
         const uint e = gl_LocalInvocationIndex + i * THREADS;
-        const uint row = gl_WorkGroupID.y * BM + e / (BK / 8);
-        next_x[i] = x8[row * (k / 8) + at / 8 + e % (BK / 8)];
+        const uint row = gl_WorkGroupID.y * BM + e / LINES, line = e % LINES;
+        const uint p = at / 32 + line / 4;
+        uint ga, gb;
+        groups_of(p, ga, gb);
+        const uint from = 2 * ((line & 2) == 0 ? ga : gb) + (line & 1);
+        next_x[i] = 32 * p < k ? x8[row * (k / 8) + from] : uvec4(0);
     }
     [[unroll]] for (uint i = 0; i < AW; ++i) {
         const uint e = gl_LocalInvocationIndex + i * THREADS;
-        const uint row = min(gl_WorkGroupID.x * BN + e / (BK / 16), n - 1);
-        const uint g = at / 16 + e % (BK / 16);
+        const uint row = min(gl_WorkGroupID.x * BN + e / PAIRS, n - 1);
+        const uint p = min(at / 32 + e % PAIRS, k / 32 - 1);
 #if QUANTISED
-        load16(planes, row, k, g, next_codes[i], next_scale[i].x, next_scale[i].y);
+        load32(planes, row, k, p, next_a[i], next_b[i], next_scale[i], next_offset[i]);
 #else
-        const uint word = planes.at[0] + (row * k + 16 * g) / 8;
-        next_w[2 * i] = w4[word];
-        next_w[2 * i + 1] = w4[word + 1];
+        const uint word = planes.at[0] + (row * k + 32 * p) / 8;
+        [[unroll]] for (uint j = 0; j < 4; ++j) next_w[4 * i + j] = w4[word + j];
 #endif
     }
 }
 
 #if QUANTISED
-uvec2 expanded(uint codes, vec2 scale) {
+uvec2 expanded(uint codes, float scale, float offset) {
     const ivec4 c = ivec4(codes) << ivec4(24, 16, 8, 0) >> 24;
 #if HAS_OFFSET
-    const vec4 v = vec4(c) * scale.x + scale.y;
+    const vec4 v = vec4(c) * scale + offset;
 #else
-    const vec4 v = vec4(c) * scale.x;
+    const vec4 v = vec4(c) * scale;
 #endif
     return uvec2(packHalf2x16(v.xy), packHalf2x16(v.zw));
+}
+
+uvec4 expanded(uvec2 codes, float scale, float offset) {
+    return uvec4(expanded(codes.x, scale, offset), expanded(codes.y, scale, offset));
 }
 #endif
 
 void put() {
     [[unroll]] for (uint i = 0; i < AX; ++i) {
         const uint e = gl_LocalInvocationIndex + i * THREADS;
-        sx[e / (BK / 8) * STEP + e % (BK / 8)] = next_x[i];
+        sx[e / LINES * STEP + e % LINES] = next_x[i];
     }
     [[unroll]] for (uint i = 0; i < AW; ++i) {
         const uint e = gl_LocalInvocationIndex + i * THREADS;
-        const uint at = e / (BK / 16) * STEP + e % (BK / 16) * 2;
+        const uint at = e / PAIRS * STEP + e % PAIRS * 4;
 #if QUANTISED
-        [[unroll]] for (uint j = 0; j < 2; ++j)
-            sw[at + j] = uvec4(
-                expanded(next_codes[i][2 * j], next_scale[i]),
-                expanded(next_codes[i][2 * j + 1], next_scale[i]));
+        sw[at] = expanded(next_a[i].xy, next_scale[i].x, next_offset[i].x);
+        sw[at + 1] = expanded(next_a[i].zw, next_scale[i].x, next_offset[i].x);
+        sw[at + 2] = expanded(next_b[i].xy, next_scale[i].y, next_offset[i].y);
+        sw[at + 3] = expanded(next_b[i].zw, next_scale[i].y, next_offset[i].y);
 #else
-        sw[at] = next_w[2 * i];
-        sw[at + 1] = next_w[2 * i + 1];
+        [[unroll]] for (uint j = 0; j < 4; ++j) sw[at + j] = next_w[4 * i + j];
 #endif
     }
 }

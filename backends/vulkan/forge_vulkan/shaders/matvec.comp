@@ -1,9 +1,10 @@
 #version 460
 // A matrix times one activation row: y[n] = W[n, k] * x, for tokens that come one at a time.
 //
-// Quantised types: each work group first turns x (times a norm's weight, if one is fused) into int8
-// with a scale for 16 columns, in shared memory; then each subgroup computes NROWS rows, its lanes
-// side by side along k. A fused norm's 1/rms multiplies the sums at the end.
+// Quantised types: x (times a norm's weight, if one is fused) comes as int8 with a scale for 16
+// columns from the kernel that made it, else each work group first turns it into that, in shared
+// memory; then each subgroup computes NROWS rows, its lanes side by side along k. A fused norm's
+// 1/rms multiplies the sums at the end. On request y goes out as int8 for the next product as well.
 //! TYPE: q4_0 q4_1 q5_0 q5_1 q8_0 q2_k q3_k q4_k q5_k q6_k iq4_nl iq4_xs mxfp4 f16 bf16 f32
 //! SUBGROUPS: 0 1
 //! DOT: 0 1
@@ -17,9 +18,13 @@ layout(constant_id = 5) const uint NORM = 0;      // 1: x is normed by its root 
 layout(constant_id = 6) const uint GATE = 0;      // 1 silu, 2 gelu (tanh), 3 gelu quick: of W x, times V x
 layout(constant_id = 7) const uint BIAS = 0;
 layout(constant_id = 8) const uint RESIDUAL = 0;
+layout(constant_id = 9) const uint CODED = 0;     // 1: x comes as int8, see coded.glsl
+layout(constant_id = 10) const uint NEXT = 0;     // y as int8 too: 1 as it is, 2 times a norm's weight
 
 layout(binding = 0) readonly buffer X { vec4 x4[]; };
 layout(binding = 0) readonly buffer X1 { float x1[]; };
+layout(binding = 0) readonly buffer XCodes { uvec4 xc[]; };
+layout(binding = 0) readonly buffer XScales { vec2 xs[]; };
 layout(binding = 1) readonly buffer G { vec4 g4[]; };
 layout(binding = 1) readonly buffer G1 { float g1[]; };
 #define WEIGHTS_BINDING 2
@@ -27,6 +32,10 @@ layout(binding = 1) readonly buffer G1 { float g1[]; };
 layout(binding = 3) readonly buffer Bias { float bias[]; };
 layout(binding = 4) readonly buffer Residual { float residual[]; };
 layout(binding = 5) writeonly buffer Out { float y[]; };
+layout(binding = 6) readonly buffer NextNorm { float next_norm[]; };
+layout(binding = 7) writeonly buffer Coded4 { uvec4 coded4[]; };
+layout(binding = 7) writeonly buffer Coded2 { vec2 coded2[]; };
+layout(binding = 7) writeonly buffer Coded1 { float coded1[]; };
 layout(push_constant) uniform Push {
     Planes planes;
     Planes second;    // V, where GATE is not 0
@@ -42,13 +51,25 @@ shared float squares[THREADS];
 
 float squared(vec4 v) { return dot(v, v); }
 
+// 127 of the int8 is the largest of 16 numbers; NaN, if one of them is not finite.
+float scale_of(float most, bool finite) {
+    return finite ? most / 127.0 : uintBitsToFloat(0x7fc00000u);
+}
+
+uint packed(ivec4 c) {
+    const uvec4 u = uvec4(c) & 0xFFu;
+    return u.x | u.y << 8 | u.z << 16 | u.w << 24;
+}
+
 #if QUANTISED
 #include "dot.glsl"
 const uint GROUPS = K / 16;
-shared uvec4 codes[GROUPS];
-shared vec2 scales[GROUPS];  // of a code, and that times the sum of the group's codes
+const uint HELD = CODED == 1 ? 1 : GROUPS;
+shared uvec4 codes[HELD];
+shared vec2 scales[HELD];  // of a code, and that times the sum of the group's codes
 
 void quantise() {
+    if (CODED == 1) return;
     float sum = 0;
     for (uint g = gl_LocalInvocationIndex; g < GROUPS; g += THREADS) {
         vec4 v[4];
@@ -66,30 +87,36 @@ void quantise() {
             finite = finite && all(lessThan(bits, uvec4(0x7f800000u)));
         }
         const float inverse = most > 0 ? 127.0 / most : 0.0;
-        uvec4 packed;
+        uvec4 line;
         int total = 0;
         [[unroll]] for (uint i = 0; i < 4; ++i) {
             const ivec4 c = ivec4(roundEven(v[i] * inverse));
             total += c.x + c.y + c.z + c.w;
-            const uvec4 u = uvec4(c) & 0xFFu;
-            packed[i] = u.x | u.y << 8 | u.z << 16 | u.w << 24;
+            line[i] = packed(c);
         }
-        const float scale = finite ? most / 127.0 : uintBitsToFloat(0x7fc00000u);
-        codes[g] = packed;
+        const float scale = scale_of(most, finite);
+        codes[g] = line;
         scales[g] = vec2(scale, scale * float(total));
     }
     if (NORM == 1) squares[gl_LocalInvocationIndex] = sum;
     barrier();
 }
 
-float part(const Planes at, uint row, uint p, uint ga, uint gb) {
+struct Group { uvec4 codes; vec2 scale; };
+
+Group group_of(uint g) {
+    if (CODED == 1) return Group(xc[g], xs[2 * GROUPS + g]);
+    return Group(codes[g], scales[g]);
+}
+
+float part(const Planes at, uint row, uint p, const Group u, const Group v) {
     uvec4 a, b;
     vec2 scale, offset;
     load32(at, row, K, p, a, b, scale, offset);
-    float sum = scale.x * scales[ga].x * float(dot16(a, codes[ga]));
-    sum += scale.y * scales[gb].x * float(dot16(b, codes[gb]));
+    float sum = scale.x * u.scale.x * float(dot16(a, u.codes));
+    sum += scale.y * v.scale.x * float(dot16(b, v.codes));
 #if HAS_OFFSET
-    sum += offset.x * scales[ga].y + offset.y * scales[gb].y;
+    sum += offset.x * u.scale.y + offset.y * v.scale.y;
 #endif
     return sum;
 }
@@ -107,6 +134,43 @@ float part(const Planes at, uint row, uint c, vec4 v) {
 }
 #endif
 
+const uint MADE = NEXT == 0 ? 1 : THREADS / LANES * NROWS;
+shared float made[MADE];
+
+// The rows of this work group, 16 at a time, as the next product reads them.
+void hand_on() {
+    barrier();
+    const uint g = gl_LocalInvocationIndex, group = gl_WorkGroupID.x * (MADE / 16) + g;
+    if (g >= MADE / 16 || 16 * group >= n) return;
+    float most = 0, sum = 0;
+    bool finite = true;
+    vec4 v[4];
+    [[unroll]] for (uint i = 0; i < 4; ++i) {
+        [[unroll]] for (uint j = 0; j < 4; ++j) {
+            float x = made[16 * g + 4 * i + j];
+            if (NEXT == 2) {
+                sum += x * x;
+                x *= next_norm[16 * group + 4 * i + j];
+            }
+            finite = finite && (floatBitsToUint(x) & 0x7f800000u) != 0x7f800000u;
+            most = max(most, abs(x));
+            v[i][j] = x;
+        }
+    }
+    const float inverse = most > 0 ? 127.0 / most : 0.0;
+    uvec4 line;
+    int total = 0;
+    [[unroll]] for (uint i = 0; i < 4; ++i) {
+        const ivec4 c = ivec4(roundEven(v[i] * inverse));
+        total += c.x + c.y + c.z + c.w;
+        line[i] = packed(c);
+    }
+    const float scale = scale_of(most, finite);
+    coded4[group] = line;
+    coded2[2 * (n / 16) + group] = vec2(scale, scale * float(total));
+    if (NEXT == 2) coded1[6 * (n / 16) + group] = sum;
+}
+
 void main() {
     quantise();
     const uint of_group = THREADS / LANES;
@@ -115,7 +179,11 @@ void main() {
     float inverse = 1.0;
     if (NORM == 1) {
         float sum = 0;
-        for (uint i = lane; i < THREADS; i += LANES) sum += squares[i];
+        if (CODED == 1) {
+            for (uint g = lane; g < K / 16; g += LANES) sum += x1[6 * (K / 16) + g];
+        } else {
+            for (uint i = lane; i < THREADS; i += LANES) sum += squares[i];
+        }
         inverse = inversesqrt(reduced(sum) / float(K) + epsilon);
     }
     for (uint loop = 0; loop < LOOPS; ++loop) {
@@ -126,10 +194,11 @@ void main() {
         for (uint p = lane; p < K / 32; p += LANES) {
             uint ga, gb;
             pair(p, ga, gb);
+            const Group u = group_of(ga), v = group_of(gb);
             [[unroll]] for (uint r = 0; r < NROWS; ++r) {
                 const uint row = min(first + r, n - 1);
-                sums[r] += part(planes, row, p, ga, gb);
-                if (GATE != 0) more[r] += part(second, row, p, ga, gb);
+                sums[r] += part(planes, row, p, u, v);
+                if (GATE != 0) more[r] += part(second, row, p, u, v);
             }
         }
 #else
@@ -160,6 +229,8 @@ void main() {
                 if (RESIDUAL == 1) total += residual[at];
                 y[at] = total;
             }
+            if (NEXT != 0 && lane == 0) made[mine * NROWS + r] = first + r < n ? total : 0.0;
         }
+        if (NEXT != 0) hand_on();
     }
 }

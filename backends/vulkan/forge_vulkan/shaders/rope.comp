@@ -4,8 +4,6 @@
 #include "common.glsl"
 #include "rope.glsl"
 
-layout(constant_id = 2) const uint NEOX = 0;  // 1: pairs are halves (i, i + pairs), else neighbours
-
 layout(binding = 0) readonly buffer Frame { uint frame[]; };
 layout(binding = 1) readonly buffer X { float x[]; };
 layout(binding = 2) readonly buffer Frequencies { float frequencies[]; };  // radians a token
@@ -14,6 +12,7 @@ layout(push_constant) uniform Push {
     uint heads;
     uint size;   // of a head
     uint pairs;  // that turn
+    uint neox;   // 1: pairs are halves (i, i + pairs), else neighbours
     float magnitude;
 };
 
@@ -29,7 +28,7 @@ void main() {
         return;
     }
     const float position = float(frame[FRAME_HEADER + frame[FRAME_CHUNK] + token]);
-    const uint one = start + (NEOX == 1 ? unit : 2 * unit), other = one + (NEOX == 1 ? pairs : 1);
+    const uint one = start + (neox == 1 ? unit : 2 * unit), other = one + (neox == 1 ? pairs : 1);
     const vec2 turn = turned(position, frequencies[unit]) * magnitude;
     const vec2 pair = rotated(vec2(x[one], x[other]), turn);
     y[one] = pair.x;

@@ -47,6 +47,15 @@ class Rotation:
         """Of a head, that turn."""
         return self.frequencies.size // 4
 
+    @property
+    def push(self) -> tuple[int, int, float]:
+        """As push constants."""
+        return self.pairs, int(self.style == "neox"), self.magnitude
+
+
+NO_ROTATION = 0, 0, 1.0
+"""Push constants where nothing turns."""
+
 
 def append(
     tape: Tape,
@@ -66,8 +75,6 @@ def append(
     if (q is None) != (rotated is None) or (q and not rotation):
         raise ValueError("q comes with a rotation and a place for the rotated")
     heads = shape.heads if q else 0
-    magnitude = rotation.magnitude if rotation else 1.0
-    pairs = rotation.pairs if rotation else 0
     tape.run(
         f"append.CACHE={cache.dtype}",
         [
@@ -83,11 +90,11 @@ def append(
         ],
         (heads + 2 * shape.kv_heads, k.most, 1),
         writes=[5, 6, 7] if rotated else [6, 7],
-        push=struct.pack("IIIIf", heads, shape.kv_heads, cache.capacity, pairs, magnitude),
-        constants=(
-            *(_APPEND_THREADS, 1, shape.size, shape.value_size),
-            int(rotation is not None and rotation.style == "neox"),
+        push=struct.pack(
+            *("IIIIIf", heads, shape.kv_heads, cache.capacity),
+            *(rotation.push if rotation else NO_ROTATION),
         ),
+        constants=(_APPEND_THREADS, 1, shape.size, shape.value_size),
     )
 
 
@@ -113,13 +120,10 @@ def attention(
         (ceil(q.most * shape.group, 16 * each), shape.kv_heads, 1),
         writes=[5],
         push=struct.pack(
-            *("IIiff", shape.kv_heads, cache.capacity, shape.window),
-            *(shape.scale, shape.softcap),
+            *("IIIiIIff", shape.kv_heads, shape.group, cache.capacity, shape.window),
+            *(int(shape.causal), int(sinks is not None), shape.scale, shape.softcap),
         ),
-        constants=(
-            *(_THREADS, 1, shape.size, shape.value_size, shape.group, each),
-            *(int(shape.causal), int(shape.softcap > 0), int(sinks is not None)),
-        ),
+        constants=(_THREADS, 1, shape.size, shape.value_size, each, int(shape.softcap > 0)),
     )
 
 

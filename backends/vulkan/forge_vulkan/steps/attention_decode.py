@@ -6,7 +6,7 @@ import struct
 
 from forge_vulkan.kv import Cache, row_words
 from forge_vulkan.runtime.memory import Region
-from forge_vulkan.steps.attention import Heads, Rotation
+from forge_vulkan.steps.attention import NO_ROTATION, Heads, Rotation
 from forge_vulkan.steps.shape import ceil
 from forge_vulkan.tape import Activation, Tape
 
@@ -43,20 +43,20 @@ def attention_decode(
     shares: int,
     rotation: Rotation | None = None,
     sinks: Region | None = None,
+    tile: int = 0,
 ) -> None:
     """Record one token's attention: with a rotation q and k turn on their way.
 
     For recordings of one token. `shares` of the keys are `splits`; `scratch` has `scratch_bytes`,
-    was filled with 0 once, and may serve one node after the other.
+    was filled with 0 once, and may serve one node after the other. A work group looks at `tile` keys
+    at a time (16, 32 or 64); 0 chooses.
     """
     heads, elements = _heads(shape), _ELEMENTS[cache.dtype]
     words, columns = row_words(shape.size, cache.dtype), ceil(shape.value_size, elements)
     threads = 256 if columns > 128 else 128
-    tile = 64
-    while tile > 16 and tile * words > _TILE_WORDS:
-        tile //= 2
+    keys = tile or _tile(tape, words)
     parts = threads // columns
-    area = max(tile * (words | 1), parts * heads * (shape.value_size + 1), shares * heads)
+    area = max(keys * (words | 1), parts * heads * (shape.value_size + 1), shares * heads)
     tape.run(
         f"attention_decode.CACHE={cache.dtype}",
         [
@@ -68,14 +68,13 @@ def attention_decode(
         (shares, shape.kv_heads * ceil(shape.group, heads), 1),
         writes=[6, 7, 8, 9],
         push=struct.pack(
-            "IIIIfff",
-            *(shape.kv_heads, cache.capacity, shape.window, rotation.pairs if rotation else 0),
-            *(rotation.magnitude if rotation else 1.0, shape.scale, shape.softcap),
+            *("IIIIIIIfff", shape.kv_heads, shape.group, cache.capacity, shape.window),
+            *(int(sinks is not None), *(rotation.push if rotation else NO_ROTATION)),
+            *(shape.scale, shape.softcap),
         ),
         constants=(
-            *(threads, 1, shape.size, shape.value_size, shape.group, heads, tile, area),
-            int(rotation is not None and rotation.style == "neox"),
-            *(int(shape.softcap > 0), int(sinks is not None)),
+            *(threads, 1, shape.size, shape.value_size, heads, keys, area),
+            int(shape.softcap > 0),
         ),
     )
 
@@ -83,3 +82,10 @@ def attention_decode(
 def _heads(shape: Heads) -> int:
     """Heads of one work group: all that share a kv head, or as many as shared memory holds."""
     return max(1, min(shape.group, 8, _QUERY_FLOATS // shape.size))
+
+
+def _tile(tape: Tape, words: int) -> int:
+    """As many keys as shared memory holds; few where compiling takes longer than they save."""
+    if tape.gpu.listed.device.kind == "software":
+        return 16
+    return max(16, min(64, 1 << (_TILE_WORDS // words).bit_length() - 1))

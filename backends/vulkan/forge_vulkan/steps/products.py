@@ -17,7 +17,10 @@ GATES = {"silu": 1, "tanh": 2, "quick": 3}
 
 _FULL_GRID = 2048
 """Work groups that keep any device busy: more go on to further rows instead, and save a prologue."""
-_WIDE, _NARROW = (128, 128, 64, 64), (64, 64, 32, 32)
+_TILES = (128, 128, 64, 64), (128, 64, 64, 32), (64, 64, 32, 32)
+"""Tokens and rows of a work group, then of its subgroups, in shaders/gemm.comp."""
+_WAVES = 1.5
+"""Work groups a compute unit that make the larger tile pay."""
 _COOPMAT_LANES = 32
 
 
@@ -48,23 +51,59 @@ class Halves:
     scales: Region
 
 
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """One row as int8 for products: 16 columns a code line of 16 bytes; behind them a scale and the
+    scale times the sum of codes for each line; behind these the sum of squares of each."""
+
+    region: Region
+    width: int
+
+    @staticmethod
+    def size(width: int) -> int:
+        """Bytes of a row."""
+        return width // 16 * 28
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """Where a product also leaves its row as int8, perhaps times the weight of the norm to come."""
+
+    row: Coded
+    norm: Region | None = None
+
+
+def codable(features: Features, rows: int, k: int) -> bool:
+    """Whether a product can leave its rows as int8: whole groups of 16 in each work group."""
+    unit = lanes(features) or 32
+    threads, each, _ = _shape(unit, rows, k)
+    return rows % 16 == 0 and threads // unit * each % 16 == 0
+
+
 def multiply_one(
     tape: Tape,
-    x: Activation,
+    x: Activation | Coded,
     matrix: Matrix,
     out: Activation,
     *,
     norm: Norm | None = None,
     gate: tuple[str, Matrix] | None = None,
     added: Added = NOTHING,
+    following: Next | None = None,
 ) -> None:
-    """Record out = W x for one row; with a gate, gate(W x) times V x, where V lies beside W."""
+    """Record out = W x for one row; with a gate, gate(W x) times V x, where V lies beside W.
+
+    x as int8 was multiplied by the norm's weight already. `following` needs a matrix of one part.
+    """
     lane = lanes(tape.features)
     unit = lane or 32
+    coded = isinstance(x, Coded)
     kernel = f"matvec.TYPE={matrix.kind}.SUBGROUPS={int(lane > 0)}.DOT={int(tape.features.dot)}"
     for index, part in enumerate(matrix.parts):
         second = gate[1].parts[index] if gate else part
         threads, rows, loops = _shape(unit, part.rows, matrix.k)
+        if following:
+            loops = 1
         tape.run(
             kernel,
             [
@@ -74,16 +113,19 @@ def multiply_one(
                 added.bias or x.region,
                 added.residual.region if added.residual else x.region,
                 out.region,
+                following.norm if following and following.norm else x.region,
+                following.row.region if following else out.region,
             ],
             (ceil(part.rows, threads // unit * rows * loops), 1, 1),
-            writes=[5],
+            writes=[5, 7] if following else [5],
             push=part.packed()
             + second.packed()
             + struct.pack("2If", part.rows, part.first, norm.epsilon if norm else 0.0),
             constants=(
                 *(threads, unit, matrix.k, rows, loops),
                 *(int(norm is not None), GATES[gate[0]] if gate else 0),
-                *(int(added.bias is not None), int(added.residual is not None)),
+                *(int(added.bias is not None), int(added.residual is not None), int(coded)),
+                0 if following is None else 1 if following.norm is None else 2,
             ),
             subgroup=lane,
         )
@@ -132,8 +174,7 @@ def multiply_halves(
 ) -> None:
     """Record out = x W^T in cooperative matrices."""
     for part in matrix.parts:
-        wide = ceil(part.rows, 128) * ceil(out.most, 128) >= 96 and out.most >= 128
-        tile = _WIDE if wide else _NARROW
+        tile = _tile(tape, part.rows, out.most)
         threads = tile[0] // tile[2] * (tile[1] // tile[3]) * _COOPMAT_LANES
         tape.run(
             f"gemm.TYPE={matrix.kind}",
@@ -156,3 +197,13 @@ def multiply_halves(
             ),
             subgroup=_COOPMAT_LANES,
         )
+
+
+def _tile(tape: Tape, rows: int, tokens: int) -> tuple[int, int, int, int]:
+    """The largest tile that fits shared memory and leaves no compute unit without work."""
+    for tile in _TILES[:-1]:
+        groups = ceil(rows, tile[1]) * ceil(tokens, tile[0])
+        fits = 144 * (tile[0] + tile[1]) + 4096 <= tape.features.shared_bytes
+        if fits and tokens >= tile[0] and groups >= _WAVES * tape.gpu.compute_units:
+            return tile
+    return _TILES[-1]

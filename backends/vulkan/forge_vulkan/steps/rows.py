@@ -42,6 +42,6 @@ def rope(
         [tape.frame, x.region, frequencies, out.region],
         (ceil(heads * (size - pairs), _THREADS), x.most, 1),
         writes=[3],
-        push=struct.pack("IIIf", heads, size, pairs, magnitude),
-        constants=(_THREADS, 1, int(style == "neox")),
+        push=struct.pack("IIIIf", heads, size, pairs, int(style == "neox"), magnitude),
+        constants=(_THREADS, 1),
     )

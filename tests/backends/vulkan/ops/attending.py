@@ -37,12 +37,13 @@ class Attending:
         style: str = "norm",
         sinks: bool = False,
         rows_each: int = 0,
+        tile: int = 0,
         **limits,
     ) -> None:
         self.stage, self.random = stage, np.random.default_rng(5)
         value_size = value_size or size
         self.shape = Heads(heads, kv_heads, size, value_size, 2 / math.sqrt(size), **limits)
-        self.dtype, self.rows_each = dtype, rows_each
+        self.dtype, self.rows_each, self.tile = dtype, rows_each, tile
         keys, values = (
             stage.room(kv.state_bytes(StateSpec(slots, kv_heads, capacity, n, dtype)))
             for n in (size, value_size)
@@ -108,6 +109,7 @@ class Attending:
                     shares=shares,
                     rotation=self.rotation,
                     sinks=self._sinks,
+                    tile=self.tile,
                 )
 
             self._recorded[shares] = self.stage.record(write), values, out

@@ -8,7 +8,7 @@ from tests.backends.vulkan.ops.attending import Attending, held
 from tests.backends.vulkan.ops.stage import Stage, error
 
 SHARED = [(1, 1), (4, 4), (8, 2), (7, 1), (6, 2), (9, 3)]
-SIZES = [(16, 16), (72, 72), (80, 80), (112, 112), (128, 128), (192, 128), (256, 256), (64, 112)]
+SIZES = [(16, 16), (72, 72), (80, 80), (192, 128), (256, 256), (64, 112), (2, 2), (6, 10)]
 
 
 @pytest.mark.parametrize(("heads", "kv_heads"), SHARED)
@@ -19,8 +19,10 @@ def test_heads_that_share_keys_are_right(stage: Stage, heads, kv_heads):
     node.check(range(22, 60))
 
 
-@pytest.mark.parametrize("dtype", ["f32", "f16"])
-@pytest.mark.parametrize(("size", "value_size"), [*SIZES, (2, 2), (6, 10)])
+@pytest.mark.parametrize(
+    ("size", "value_size", "dtype"),
+    [(*size, ("f32", "f16")[index % 2]) for index, size in enumerate(SIZES)],
+)
 def test_heads_of_any_size_are_right(stage: Stage, size, value_size, dtype):
     node = Attending(stage, 4, 2, size, value_size=value_size, dtype=dtype)
     node.check(range(35))
@@ -34,14 +36,14 @@ def test_larger_tiles_give_the_same(stage: Stage, rows_each, size):
     node.check(range(30, 57))
 
 
-@pytest.mark.parametrize("size", [32, 96, 128])
+@pytest.mark.parametrize("size", [32, 96])
 def test_a_cache_of_bytes_is_right(stage: Stage, size):
     node = Attending(stage, 4, 2, size, dtype="q8_0")
     node.check(range(33))
     node.check(range(33, 37))
 
 
-@pytest.mark.parametrize("dtype", ["f32", "f16", "q8_0"])
+@pytest.mark.parametrize("dtype", ["f16", "q8_0"])
 @pytest.mark.parametrize("style", ["norm", "neox"])
 def test_keys_and_queries_turn_on_their_way(stage: Stage, style, dtype):
     node = Attending(stage, 6, 2, 96, style=style, dims=64, magnitude=1.2, dtype=dtype)

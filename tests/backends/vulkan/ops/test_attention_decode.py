@@ -10,8 +10,8 @@ from tests.backends.vulkan.ops.stage import Stage, error
 from forge_vulkan.steps.attention import Heads
 from forge_vulkan.steps.attention_decode import splits
 
-SHARED = [(1, 1), (4, 4), (8, 2), (7, 1), (9, 3), (20, 1)]
-SIZES = [(16, 16), (72, 72), (80, 80), (192, 128), (256, 256), (64, 112), (2, 2), (6, 10)]
+SHARED = [(1, 1), (4, 4), (8, 2), (7, 1), (20, 1)]
+SIZES = [(16, 16), (72, 72), (256, 256), (192, 128), (64, 112), (80, 80), (2, 2), (6, 10)]
 
 
 @pytest.mark.parametrize(("heads", "kv_heads"), SHARED)
@@ -25,15 +25,29 @@ def test_heads_that_share_keys_are_right(stage: Stage, heads, kv_heads, shares):
         node.check_decode(position, shares=shares)
 
 
-@pytest.mark.parametrize("dtype", ["f32", "f16"])
-@pytest.mark.parametrize(("size", "value_size"), SIZES)
+@pytest.mark.parametrize(
+    ("size", "tile", "dtype"),
+    [(128, 64, "f16"), (256, 16, "f32"), (64, 64, "q8_0"), (80, 32, "f16")],
+)
+def test_larger_tiles_give_the_same(stage: Stage, size, tile, dtype):
+    node = Attending(stage, 4, 2, size, tile=tile, capacity=200, dtype=dtype, window=150)
+    for start in range(0, 180, 60):
+        node.check(range(start, start + 60))
+    for position in (0, 20, 63, 64, 150, 170, 190):
+        node.check_decode(position, shares=2)
+
+
+@pytest.mark.parametrize(
+    ("size", "value_size", "dtype"),
+    [(*size, ("f32", "f16")[index % 2]) for index, size in enumerate(SIZES)],
+)
 def test_heads_of_any_size_are_right(stage: Stage, size, value_size, dtype):
     node = Attending(stage, 4, 2, size, value_size=value_size, dtype=dtype)
     for position in range(35):
         node.check_decode(position, shares=2)
 
 
-@pytest.mark.parametrize("size", [32, 96, 128])
+@pytest.mark.parametrize("size", [32, 96])
 def test_a_cache_of_bytes_is_right(stage: Stage, size):
     node = Attending(stage, 4, 2, size, dtype="q8_0", capacity=200)
     for start in range(0, 150, 50):
@@ -43,7 +57,7 @@ def test_a_cache_of_bytes_is_right(stage: Stage, size):
         node.check_decode(position)
 
 
-@pytest.mark.parametrize("dtype", ["f32", "f16", "q8_0"])
+@pytest.mark.parametrize("dtype", ["f16", "q8_0"])
 @pytest.mark.parametrize("style", ["norm", "neox"])
 def test_keys_and_queries_turn_on_their_way(stage: Stage, style, dtype):
     node = Attending(stage, 6, 2, 96, style=style, dims=64, magnitude=1.2, dtype=dtype)

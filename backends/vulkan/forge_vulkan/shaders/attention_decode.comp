@@ -128,8 +128,7 @@ void main() {
     const uint kv = gl_WorkGroupID.y / blocks, block = gl_WorkGroupID.y % blocks;
     const uint first = kv * group + block * HEADS;
     const uint cached = (slot * kv_heads + kv) * capacity;
-    stage_queries(first, float(position));
-    barrier();
+    stage_queries(first, float(position));  // a barrier follows before each use
 
     float top[SCORED], sums[HEADS];
     vec4 found[HEADS];

@@ -128,7 +128,13 @@ def attention(
 
 
 def _rows_each(tape: Tape, shape: Heads, tokens: int) -> int:
-    """As many as registers hold; few where compiling them takes longer than they save."""
+    """As many as registers hold and keep every compute unit busy, twice.
+
+    Few on a software device, where compiling them takes longer than they save.
+    """
     if tape.gpu.listed.device.kind == "software":
         return 1
-    return 4 if shape.value_size <= 128 and tokens * shape.group > 32 else 2
+    each, busy = 4 if shape.value_size <= 128 else 2, 2 * tape.gpu.compute_units
+    while each > 1 and shape.kv_heads * ceil(tokens * shape.group, 16 * each) < busy:
+        each //= 2
+    return each

@@ -6,30 +6,40 @@ void merge(uint first, uint block, uint sharing) {
     memoryBarrierBuffer();
     if (me == 0) scratch[gl_WorkGroupID.y] = 0;  // for the next replay
     const uint theirs = all + gl_WorkGroupID.y * splits * FOUND;
-    for (uint h = me; h < HEADS; h += THREADS) {
-        float most = LEAST, total = 0.0;
-        if (has_sinks == 1 && block * HEADS + h < group) most = sinks[first + h];
-        const float sink = most;
-        for (uint s = 0; s < sharing; s++) {
-            most = max(most, uintBitsToFloat(scratch[theirs + s * FOUND + HEADS * (VALUE_SIZE + 1) + h]));
-        }
-        for (uint s = 0; s < sharing; s++) {
-            const uint at = theirs + s * FOUND + HEADS * VALUE_SIZE + h;
-            const float kept = exp(uintBitsToFloat(scratch[at + HEADS]) - most);
-            area[s * HEADS + h] = floatBitsToUint(kept);
-            total += uintBitsToFloat(scratch[at]) * kept;
-        }
-        head_sum[h] = total + (has_sinks == 1 ? exp(sink - most) : 0.0);
+    // Into shared memory: the tops of all shares, their sums, and what each one's numbers count for.
+    const uint count = sharing * HEADS;
+    for (uint i = me; i < count; i += THREADS) {
+        const uint at = theirs + i / HEADS * FOUND + HEADS * VALUE_SIZE + i % HEADS;
+        area[i] = scratch[at + HEADS];
+        area[count + i] = scratch[at];
+    }
+    barrier();
+    for (uint i = me; i < count; i += THREADS) {
+        const uint h = i % HEADS;
+        float most = block * HEADS + h < group && has_sinks == 1 ? sinks[first + h] : LEAST;
+        for (uint s = 0; s < sharing; s++) most = max(most, uintBitsToFloat(area[s * HEADS + h]));
+        area[2 * count + i] = floatBitsToUint(exp(uintBitsToFloat(area[i]) - most));
+        if (i < HEADS) head_sum[h] = has_sinks == 1 ? exp(sinks[first + min(h, group - 1)] - most) : 0.0;
     }
     barrier();
     for (uint i = me; i < HEADS * VALUE_SIZE; i += THREADS) {
         const uint h = i / VALUE_SIZE;
         if (block * HEADS + h >= group) break;
-        float sum = 0.0;
-        for (uint s = 0; s < sharing; s++) {
-            sum += uintBitsToFloat(scratch[theirs + s * FOUND + i]) * uintBitsToFloat(area[s * HEADS + h]);
+        float sum = 0.0, total = head_sum[h];
+        for (uint four = 0; four < sharing; four += 4) {
+            float theirs_[4];
+            [[unroll]] for (uint e = 0; e < 4; e++) {
+                theirs_[e] = uintBitsToFloat(scratch[theirs + min(four + e, sharing - 1) * FOUND + i]);
+            }
+            [[unroll]] for (uint e = 0; e < 4; e++) {
+                const uint at = min(four + e, sharing - 1) * HEADS + h;
+                const float kept = uintBitsToFloat(area[2 * count + at]);
+                const bool there = four + e < sharing;
+                sum += there ? theirs_[e] * kept : 0.0;
+                total += there ? uintBitsToFloat(area[count + at]) * kept : 0.0;
+            }
         }
-        y[first * VALUE_SIZE + i] = sum / head_sum[h];
+        y[first * VALUE_SIZE + i] = sum / total;
     }
 }
 

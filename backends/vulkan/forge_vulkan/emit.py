@@ -94,13 +94,13 @@ class Emitter:
             return self._coded[name], normed
         return self.values[behind], normed
 
-    def following(self, name: str, matrix: Matrix) -> Next | None:
+    def following(self, name: str, matrix: Matrix, *, gate: bool = False) -> Next | None:
         """How the next products want what is made here, if they read it as int8.
 
         A norm that they compute themselves comes first; the others read what was made.
         """
         if len(matrix.parts) > 1 or not products.codable(
-            self.tape.features, matrix.parts[0].rows, matrix.k
+            self.tape.features, matrix.kind, matrix.n, matrix.k, gate=gate
         ):
             return None
         width = self.plan.width(name)
@@ -219,7 +219,7 @@ def _gate(e: Emitter, step: Step) -> None:
             *(e.tape, source, first, out),
             norm=normed,
             gate=(gate_of(step), second),
-            following=e.following(step.out, first),
+            following=e.following(step.out, first, gate=True),
         )
         return
     x = e.values[step.reads[0]]

@@ -81,37 +81,8 @@ shared uint arrived;
 
 #define FOUR(array, at) vec4(array[at], array[(at) + 1], array[(at) + 2], array[(at) + 3])
 
-void stage_queries(uint first, float position) {
-    const uint me = gl_LocalInvocationIndex, turning = max(1u, pairs);
-    const uint abreast = THREADS / turning, pair = me % turning;
-    vec2 turn = vec2(1.0, 0.0);
-    if (pairs > 0) turn = turned(position, frequencies[pair]) * magnitude;
-    const uint one = neox == 1 ? pair : 2 * pair, other = one + (neox == 1 ? pairs : 1);
-    // The heads of q, and after them the new key.
-    const uint heads = pairs > 0 && me / turning < abreast ? HEADS + 1 : 0;
-    for (uint h = me / turning; h < heads; h += abreast) {
-        if (h == HEADS) {
-            const uint from = first / group * SIZE;
-            const vec2 made = rotated(vec2(k[from + one], k[from + other]), turn);
-            staged[one] = made.x;
-            staged[other] = made.y;
-        } else if (first % group + h < group) {
-            const uint from = (first + h) * SIZE;
-            const vec2 made = rotated(vec2(q[from + one], q[from + other]), turn);
-            queries[h * QUADS * 4 + one] = made.x;
-            queries[h * QUADS * 4 + other] = made.y;
-        }
-    }
-    const uint still = 4 * QUADS - 2 * pairs;  // columns that do not turn, and padding
-    for (uint i = me; i < still * HEADS; i += THREADS) {
-        const uint h = i / still, d = 2 * pairs + i % still;
-        const bool there = first % group + h < group && d < SIZE;
-        queries[h * QUADS * 4 + d] = there ? q[(first + h) * SIZE + d] : 0.0;
-    }
-    const uint kv = first / group;
-    for (uint d = 2 * pairs + me; d < SIZE; d += THREADS) staged[d] = k[kv * SIZE + d];
-    for (uint d = me; d < VALUE_SIZE; d += THREADS) staged[SIZE + d] = v[kv * VALUE_SIZE + d];
-}
+#include "decode_queries.glsl"
+#include "decode_shares.glsl"
 
 void main() {
     if (frame[FRAME_TOKENS] == 0) return;
@@ -128,8 +99,7 @@ void main() {
     const uint kv = gl_WorkGroupID.y / blocks, block = gl_WorkGroupID.y % blocks;
     const uint first = kv * group + block * HEADS;
     const uint cached = (slot * kv_heads + kv) * capacity;
-    stage_queries(first, float(position));
-    barrier();
+    stage_queries(first, float(position));  // a barrier follows before each use
 
     float top[SCORED], sums[HEADS];
     vec4 found[HEADS];
@@ -241,80 +211,5 @@ void main() {
             }
         }
     }
-
-    // The parts of a column, one after the other.
-    [[unroll]] for (uint h = 0; h < HEADS; h++) {
-        if (part >= PARTS) break;
-        [[unroll]] for (uint e = 0; e < 4; e++) {
-            const uint d = column * 4 + e;
-            if (d < VALUE_SIZE) area[(part * HEADS + h) * VALUE_SIZE + d] = floatBitsToUint(found[h][e]);
-        }
-        if (column == 0) area[PARTS * HEADS * VALUE_SIZE + part * HEADS + h] = floatBitsToUint(sums[h]);
-    }
-    barrier();
-    for (uint h = me; h < HEADS; h += THREADS) {
-        float sum = 0.0;
-        for (uint p = 0; p < PARTS; p++) {
-            sum += uintBitsToFloat(area[PARTS * HEADS * VALUE_SIZE + p * HEADS + h]);
-        }
-        head_sum[h] = sum;
-    }
-    barrier();
-    const uint all = gl_NumWorkGroups.y, mine = all + (gl_WorkGroupID.y * splits + split) * FOUND;
-    for (uint i = me; i < HEADS * VALUE_SIZE; i += THREADS) {
-        const uint h = i / VALUE_SIZE;
-        float sum = 0.0;
-        for (uint p = 0; p < PARTS; p++) sum += uintBitsToFloat(area[p * HEADS * VALUE_SIZE + i]);
-        if (sharing > 1) {
-            scratch[mine + i] = floatBitsToUint(sum);
-        } else if (block * HEADS + h < group) {
-            float total = head_sum[h];
-            if (has_sinks == 1) {
-                const float sink = sinks[first + h], most = max(sink, head_top[h]);
-                const float kept = exp(head_top[h] - most);
-                sum *= kept;
-                total = total * kept + exp(sink - most);
-            }
-            y[first * VALUE_SIZE + i] = sum / total;
-        }
-    }
-    if (sharing == 1) return;
-    for (uint h = me; h < HEADS; h += THREADS) {
-        scratch[mine + HEADS * VALUE_SIZE + h] = floatBitsToUint(head_sum[h]);
-        scratch[mine + HEADS * (VALUE_SIZE + 1) + h] = floatBitsToUint(head_top[h]);
-    }
-    memoryBarrierBuffer();
-    barrier();
-    if (me == 0) arrived = atomicAdd(scratch[gl_WorkGroupID.y], 1);
-    barrier();
-    if (arrived + 1 < sharing) return;
-
-    memoryBarrierBuffer();
-    if (me == 0) scratch[gl_WorkGroupID.y] = 0;  // for the next replay
-    const uint theirs = all + gl_WorkGroupID.y * splits * FOUND;
-    for (uint h = me; h < HEADS; h += THREADS) {
-        float most = LEAST, total = 0.0;
-        if (has_sinks == 1 && block * HEADS + h < group) most = sinks[first + h];
-        const float sink = most;
-        for (uint s = 0; s < sharing; s++) {
-            most = max(most, uintBitsToFloat(scratch[theirs + s * FOUND + HEADS * (VALUE_SIZE + 1) + h]));
-        }
-        for (uint s = 0; s < sharing; s++) {
-            const uint at = theirs + s * FOUND + HEADS * VALUE_SIZE + h;
-            const float kept = exp(uintBitsToFloat(scratch[at + HEADS]) - most);
-            area[s * HEADS + h] = floatBitsToUint(kept);
-            total += uintBitsToFloat(scratch[at]) * kept;
-        }
-        head_sum[h] = total + (has_sinks == 1 ? exp(sink - most) : 0.0);
-    }
-    barrier();
-    for (uint i = me; i < HEADS * VALUE_SIZE; i += THREADS) {
-        const uint h = i / VALUE_SIZE;
-        if (block * HEADS + h >= group) break;
-        float sum = 0.0;
-        for (uint s = 0; s < sharing; s++) {
-            sum += uintBitsToFloat(scratch[theirs + s * FOUND + i]) * uintBitsToFloat(area[s * HEADS + h]);
-        }
-        y[first * VALUE_SIZE + i] = sum / head_sum[h];
-    }
+    finish(sums, found, first, block, sharing);
 }

@@ -54,7 +54,7 @@ def attention_decode(
     heads, words = _heads(shape), row_words(shape.size, cache.dtype)
     keys = tile or _tile(tape, words)
     parts = _THREADS // ceil(shape.value_size, 4)
-    area = max(keys * (words | 1), parts * heads * (shape.value_size + 1), shares * heads)
+    area = max(keys * (words | 1), parts * heads * (shape.value_size + 1), 3 * shares * heads)
     tape.run(
         f"attention_decode.CACHE={cache.dtype}",
         [

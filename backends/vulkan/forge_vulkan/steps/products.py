@@ -184,8 +184,8 @@ def halve(
         [tape.frame, x.region, other, out.region, out.scales],
         (x.most, 1, 1),
         writes=[3, 4],
-        push=struct.pack("IIf", x.width, x.counter, norm.epsilon if norm else 0.0),
-        constants=(256, 1, int(norm is not None), GATES[gate[0]] if gate else 0),
+        push=struct.pack("If", x.counter, norm.epsilon if norm else 0.0),
+        constants=(256, 1, x.width, int(norm is not None), GATES[gate[0]] if gate else 0),
     )
 
 

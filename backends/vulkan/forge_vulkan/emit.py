@@ -215,15 +215,24 @@ def _gate(e: Emitter, step: Step) -> None:
         gate, up = (e.plan.made_by[name] for name in step.reads)
         first, second = (e.work.matrices[s.reads[1]] for s in (gate, up))
         source, normed = e.source(gate.reads[0], first)
-        products.multiply_one(
-            *(e.tape, source, first, out),
-            norm=normed,
-            gate=(gate_of(step), second),
-            following=e.following(step.out, first, gate=True),
-        )
+        if products.beside(first, second):
+            following = e.following(step.out, first, gate=True)
+            both = gate_of(step), second
+            products.multiply_one(
+                *(e.tape, source, first, out), norm=normed, gate=both, following=following
+            )
+            return
+        made = [replace(out, region=e.work.room(name, out.region.size)) for name in step.reads]
+        for matrix, product in zip((first, second), made, strict=True):
+            products.multiply_one(e.tape, source, matrix, product, norm=normed)
+        _gated(e, step, made[0], made[1])
         return
     x = e.values[step.reads[0]]
-    other = e.operand(step.reads[1]) if len(step.reads) > 1 else None
+    _gated(e, step, x, e.operand(step.reads[1]) if len(step.reads) > 1 else None)
+
+
+def _gated(e: Emitter, step: Step, x: Activation, other: Activation | Region | None) -> None:
+    out = e.values[step.out]
     if step.node.op is Op.SILU_MUL:
         elementwise.silu_mul(e.tape, x, other, out)
     else:

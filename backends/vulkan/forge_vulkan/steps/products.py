@@ -82,6 +82,16 @@ def codable(features: Features, kind: str, rows: int, k: int, *, gate: bool) -> 
     return rows % 16 == 0 and threads // unit * each % 16 == 0
 
 
+def beside(one: Matrix, other: Matrix) -> bool:
+    """Whether each part of one matrix is in one binding with the same part of the other."""
+    return len(one.parts) == len(other.parts) and all(
+        (a.region.buffer, a.region.offset, a.region.size)
+        == (b.region.buffer, b.region.offset, b.region.size)
+        and a.rows == b.rows
+        for a, b in zip(one.parts, other.parts, strict=False)
+    )
+
+
 def multiply_one(
     tape: Tape,
     x: Activation | Coded,

@@ -9,7 +9,7 @@ import numpy as np
 
 from forge.backend import Graph, Op
 from forge_vulkan.kv import state_bytes
-from forge_vulkan.placing import Placement, matrices_of, place
+from forge_vulkan.placing import Placement, expert_pairs, matrices_of, place
 from forge_vulkan.plan import Plan
 from forge_vulkan.runtime.kernels import Kernels
 from forge_vulkan.runtime.memory import ALIGNMENT
@@ -50,7 +50,7 @@ class Sizes:
             matrices_of(self.graph),
             binding=gpu.features.storage_bytes,
             allocation=gpu.allocation_bytes,
-            together=self.plan.pairs,
+            together=[*self.plan.pairs, *expert_pairs(self.graph)],
         )
 
     @cached_property

@@ -104,8 +104,10 @@ def check(desk: Desk, case: Case, tokens: int, mixture: Mixture, most: int, spli
     close(got, truth(case, x, scores, mixture), 1e-11 if exact else 1e-3)
 
 
-@rooms
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize(
+    ("kind", "most"),
+    [*((kind, FEW) for kind in FORMATS), *((kind, MANY) for kind in ("f16", "q4_0", "q6_k"))],
+)
 def test_every_type_of_weight(desk: Desk, kind: str, most: int) -> None:
     wide = FORMATS[kind].columns == 256
     case = Case(kind, 3, 256, 256) if wide else Case(kind, 5, 64, 96)
@@ -138,17 +140,16 @@ def test_biases_are_the_experts_own(desk: Desk, kind: str, activation: str, most
 
 
 @pytest.mark.parametrize(
-    ("count", "used", "tokens", "most"),
+    ("kind", "count", "used", "tokens", "most"),
     [
-        (1, 1, 1, 1),
-        (4, 4, 2, 2),
-        (16, 7, 2, 2),
-        (128, 8, 9, 16),
-        (8, 2, 200, 256),
-        (33, 1, 65, 256),
+        ("q8_0", 1, 1, 1, 1),
+        ("f32", 4, 4, 2, 2),
+        ("q8_0", 16, 7, 2, 2),
+        ("f32", 128, 8, 9, 16),
+        ("q8_0", 8, 2, 200, 256),
+        ("f32", 33, 1, 65, 256),
     ],
 )
-@pytest.mark.parametrize("kind", ["f32", "q8_0"])
 def test_any_number_of_experts_and_tokens(
     desk: Desk, kind: str, count: int, used: int, tokens: int, most: int
 ) -> None:
@@ -213,8 +214,7 @@ def test_the_bits_are_the_same_each_time(desk: Desk, kind: str, most: int) -> No
     assert np.array_equal(first, second)
 
 
-@rooms
-@pytest.mark.parametrize("without", ["dot", "subgroups", "sizes"])
+@pytest.mark.parametrize(("without", "most"), [("dot", FEW), ("dot", MANY), ("subgroups", FEW)])
 def test_devices_that_lack_a_feature_take_a_plain_path(
     open_desk: Callable[[str], Desk], without: str, most: int
 ) -> None:

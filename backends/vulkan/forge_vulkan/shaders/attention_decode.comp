@@ -18,9 +18,8 @@ layout(constant_id = 2) const uint SIZE = 64;        // of a key
 layout(constant_id = 3) const uint VALUE_SIZE = 64;  // of a value
 layout(constant_id = 4) const uint HEADS = 1;        // of one work group, all of a kv head's, up to 8
 layout(constant_id = 5) const uint TILE = 32;        // keys at a time, a power of two up to THREADS
-layout(constant_id = 6) const uint SHARES = 1;       // into which the keys are split at most
-layout(constant_id = 7) const uint SOFTCAP = 0;
-layout(constant_id = 8) const uint NEXT = 0;         // 1: the row goes out as int8 too
+layout(constant_id = 6) const uint SOFTCAP = 0;
+layout(constant_id = 7) const uint NEXT = 0;         // 1: the row goes out as int8 too
 const uint STAGED = SIZE + VALUE_SIZE;
 
 #include "pack.glsl"
@@ -67,13 +66,14 @@ const uint FOURS = (HEADS + 3) / 4, ROUND = HEADS < 4 ? HEADS : 4;  // heads fou
 const uint FOUND = HEADS * COLUMNS;                                // never more than THREADS
 const uint MERGERS = THREADS / FOUND, AHEAD = 8;
 const uint TURNING = 2 * QUADS, TO_TURN = (HEADS + 1) * TURNING;  // pairs of columns
+const uint MOST_SHARES = 64;
 const float LEAST = -1e30, HIDDEN = -3.4e38;
 
 shared vec4 queries[HEADS * QUADS];
 shared vec4 area[THREADS * ROUND];  // scores in parts; what was found in parts; in shares
 shared vec4 weights[FOURS * TILE];
 shared float head_kept[HEADS], head_top[HEADS], head_sum[HEADS], head_scale[HEADS];
-shared float share_kept[SHARES * HEADS];
+shared float share_kept[MOST_SHARES * HEADS];
 shared vec4 finished[FOUND];
 shared uint fresh[KEY_WORDS + VALUE_WORDS];
 shared uint arrived;
@@ -239,7 +239,7 @@ void weigh_shares(uint sums_at, uint first, uint most_heads, uint sharing) {
 }
 
 void main() {
-    const uint me = gl_LocalInvocationIndex, split = gl_WorkGroupID.x;
+    const uint me = gl_LocalInvocationIndex, shares = gl_NumWorkGroups.x, split = gl_WorkGroupID.x;
     const uint blocks = (group + HEADS - 1) / HEADS;
     const uint kv = gl_WorkGroupID.y / blocks, block = gl_WorkGroupID.y % blocks;
     const uint first = kv * group + block * HEADS, most_heads = group - block * HEADS;
@@ -248,7 +248,7 @@ void main() {
     if (tokens == 0) return;
     const uint oldest = window > 0 && position + 1 > window ? position + 1 - window : 0;
     const uint begin = oldest / TILE * TILE, length = position + 1 - begin;
-    const uint share = ((length + SHARES - 1) / SHARES + TILE - 1) / TILE * TILE;
+    const uint share = ((length + shares - 1) / shares + TILE - 1) / TILE * TILE;
     const uint sharing = (length + share - 1) / share;
     if (split >= sharing) return;
     const uint cached = (slot * kv_heads + kv) * capacity;
@@ -297,9 +297,9 @@ void main() {
     }
 
     // The parts of the values, one after the other.
-    const uint of_shares = (gl_NumWorkGroups.y + 3) / 4 + gl_WorkGroupID.y * SHARES * FOUND;
-    const uint all = (gl_NumWorkGroups.y + 3) / 4 + gl_NumWorkGroups.y * SHARES * FOUND;
-    const uint sums_at = 2 * all + gl_WorkGroupID.y * SHARES * HEADS;
+    const uint of_shares = (gl_NumWorkGroups.y + 3) / 4 + gl_WorkGroupID.y * shares * FOUND;
+    const uint all = (gl_NumWorkGroups.y + 3) / 4 + gl_NumWorkGroups.y * shares * FOUND;
+    const uint sums_at = 2 * all + gl_WorkGroupID.y * shares * HEADS;
     if (me < HEADS) {
         const bool sinking = has_sinks == 1 && me < most_heads;
         const float sink = sinking ? sinks[first + me] : LEAST, top = max(sink, head_top[me]);

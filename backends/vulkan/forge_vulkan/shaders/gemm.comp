@@ -3,8 +3,8 @@
 // with 32-bit sums. x comes as halves, each row divided by a power of two that is multiplied back.
 //
 // A work group computes BM tokens by BN rows of W. While its subgroups multiply one tile of BK
-// columns out of shared memory, the next one is on its way into registers. Columns are taken in the
-// order in which their codes share words (`pair`), on both sides: a sum does not mind.
+// columns out of shared memory, the next one is on its way through registers into the other half of
+// it: one barrier a tile.
 //! target: vulkan1.3
 //! TYPE: q4_0 q4_1 q5_0 q5_1 q8_0 q2_k q3_k q4_k q5_k q6_k iq4_nl iq4_xs mxfp4 f16
 #extension GL_GOOGLE_include_directive : require
@@ -39,53 +39,40 @@ layout(push_constant) uniform Push {
     uint first;    // column of y that is the first row of W
 };
 
-const uint BK = 64;
+const uint BK = 32;
 const uint STEP = (BK + 8) / 8;  // of a row in shared memory, in 16 bytes; 8 halves against conflicts
 const uint LINES = BK / 8;       // of a row of x
-const uint PAIRS = BK / 32;      // of a row of W, each of two groups of 16 columns
+const uint GROUPS = BK / 16;     // of a row of W
 const uint AX = BM * LINES / THREADS;
-const uint AW = BN * PAIRS / THREADS;
+const uint AW = BN * GROUPS / THREADS;
 
-shared uvec4 sx[BM * STEP];
-shared uvec4 sw[BN * STEP];
+shared uvec4 sx[2 * BM * STEP];
+shared uvec4 sw[2 * BN * STEP];
 shared float stage[THREADS / LANES * 256];
 
 uvec4 next_x[AX];
 #if QUANTISED
-uvec4 next_a[AW], next_b[AW];
-vec2 next_scale[AW], next_offset[AW];
+uvec4 next_codes[AW];
+vec2 next_scale[AW];
 #else
-uvec4 next_w[4 * AW];
+uvec4 next_w[2 * AW];
 #endif
-
-void groups_of(uint p, out uint ga, out uint gb) {
-#if QUANTISED
-    pair(p, ga, gb);
-#else
-    ga = 2 * p;
-    gb = ga + 1;
-#endif
-}
 
 void fetch(uint at) {
     [[unroll]] for (uint i = 0; i < AX; ++i) {
         const uint e = gl_LocalInvocationIndex + i * THREADS;
-        const uint row = gl_WorkGroupID.y * BM + e / LINES, line = e % LINES;
-        const uint p = at / 32 + line / 4;
-        uint ga, gb;
-        groups_of(p, ga, gb);
-        const uint from = 2 * ((line & 2) == 0 ? ga : gb) + (line & 1);
-        next_x[i] = 32 * p < k ? x8[row * (k / 8) + from] : uvec4(0);
+        next_x[i] = x8[(gl_WorkGroupID.y * BM + e / LINES) * (k / 8) + at / 8 + e % LINES];
     }
     [[unroll]] for (uint i = 0; i < AW; ++i) {
         const uint e = gl_LocalInvocationIndex + i * THREADS;
-        const uint row = min(gl_WorkGroupID.x * BN + e / PAIRS, n - 1);
-        const uint p = min(at / 32 + e % PAIRS, k / 32 - 1);
+        const uint row = min(gl_WorkGroupID.x * BN + e / GROUPS, n - 1);
+        const uint g = at / 16 + e % GROUPS;
 #if QUANTISED
-        load32(planes, row, k, p, next_a[i], next_b[i], next_scale[i], next_offset[i]);
+        load16(planes, row, k, g, next_codes[i], next_scale[i].x, next_scale[i].y);
 #else
-        const uint word = planes.at[0] + (row * k + 32 * p) / 8;
-        [[unroll]] for (uint j = 0; j < 4; ++j) next_w[4 * i + j] = w4[word + j];
+        const uint word = planes.at[0] + (row * k + 16 * g) / 8;
+        next_w[2 * i] = w4[word];
+        next_w[2 * i + 1] = w4[word + 1];
 #endif
     }
 }
@@ -106,21 +93,20 @@ uvec4 expanded(uvec2 codes, float scale, float offset) {
 }
 #endif
 
-void put() {
+void put(uint half_) {
     [[unroll]] for (uint i = 0; i < AX; ++i) {
         const uint e = gl_LocalInvocationIndex + i * THREADS;
-        sx[e / LINES * STEP + e % LINES] = next_x[i];
+        sx[half_ * BM * STEP + e / LINES * STEP + e % LINES] = next_x[i];
     }
     [[unroll]] for (uint i = 0; i < AW; ++i) {
         const uint e = gl_LocalInvocationIndex + i * THREADS;
-        const uint at = e / PAIRS * STEP + e % PAIRS * 4;
+        const uint at = half_ * BN * STEP + e / GROUPS * STEP + e % GROUPS * 2;
 #if QUANTISED
-        sw[at] = expanded(next_a[i].xy, next_scale[i].x, next_offset[i].x);
-        sw[at + 1] = expanded(next_a[i].zw, next_scale[i].x, next_offset[i].x);
-        sw[at + 2] = expanded(next_b[i].xy, next_scale[i].y, next_offset[i].y);
-        sw[at + 3] = expanded(next_b[i].zw, next_scale[i].y, next_offset[i].y);
+        sw[at] = expanded(next_codes[i].xy, next_scale[i].x, next_scale[i].y);
+        sw[at + 1] = expanded(next_codes[i].zw, next_scale[i].x, next_scale[i].y);
 #else
-        [[unroll]] for (uint j = 0; j < 4; ++j) sw[at + j] = next_w[4 * i + j];
+        sw[at] = next_w[2 * i];
+        sw[at + 1] = next_w[2 * i + 1];
 #endif
     }
 }
@@ -138,21 +124,26 @@ void main() {
             sums[i][j] = coopmat<float, gl_ScopeSubgroup, 16, 16, gl_MatrixUseAccumulator>(0.0);
 
     fetch(0);
+    put(0);
+    barrier();
     for (uint at = 0; at < k; at += BK) {
-        put();
-        barrier();
-        if (at + BK < k) fetch(at + BK);
+        const uint half_ = at / BK & 1;
+        const bool more = at + BK < k;
+        if (more) fetch(at + BK);
         [[unroll]] for (uint kk = 0; kk < BK / 16; ++kk) {
+            const uint from_x = (half_ * BM + row) * STEP + 2 * kk;
+            const uint from_w = (half_ * BN + column) * STEP + 2 * kk;
             coopmat<float16_t, gl_ScopeSubgroup, 16, 16, gl_MatrixUseA> a[WM / 16];
             [[unroll]] for (uint i = 0; i < WM / 16; ++i)
-                coopMatLoad(a[i], sx, (row + 16 * i) * STEP + 2 * kk, STEP, gl_CooperativeMatrixLayoutRowMajor);
+                coopMatLoad(a[i], sx, from_x + 16 * i * STEP, STEP, gl_CooperativeMatrixLayoutRowMajor);
             [[unroll]] for (uint j = 0; j < WN / 16; ++j) {
                 coopmat<float16_t, gl_ScopeSubgroup, 16, 16, gl_MatrixUseB> b;
-                coopMatLoad(b, sw, (column + 16 * j) * STEP + 2 * kk, STEP, gl_CooperativeMatrixLayoutColumnMajor);
+                coopMatLoad(b, sw, from_w + 16 * j * STEP, STEP, gl_CooperativeMatrixLayoutColumnMajor);
                 [[unroll]] for (uint i = 0; i < WM / 16; ++i)
                     sums[i][j] = coopMatMulAdd(a[i], b, sums[i][j]);
             }
         }
+        if (more) put(1 - half_);
         barrier();
     }
 

@@ -64,12 +64,18 @@ uint packed(ivec4 c) {
 #if QUANTISED
 #include "dot.glsl"
 const uint GROUPS = K / 16;
-const uint HELD = CODED == 1 ? 1 : GROUPS;
-shared uvec4 codes[HELD];
-shared vec2 scales[HELD];  // of a code, and that times the sum of the group's codes
+shared uvec4 codes[GROUPS];
+shared vec2 scales[GROUPS];  // of a code, and that times the sum of the group's codes
 
 void quantise() {
-    if (CODED == 1) return;
+    if (CODED == 1) {
+        for (uint g = gl_LocalInvocationIndex; g < GROUPS; g += THREADS) {
+            codes[g] = xc[g];
+            scales[g] = xs[2 * GROUPS + g];
+        }
+        barrier();
+        return;
+    }
     float sum = 0;
     for (uint g = gl_LocalInvocationIndex; g < GROUPS; g += THREADS) {
         vec4 v[4];
@@ -105,21 +111,51 @@ void quantise() {
 struct Group { uvec4 codes; vec2 scale; };
 
 Group group_of(uint g) {
-    if (CODED == 1) return Group(xc[g], xs[2 * GROUPS + g]);
     return Group(codes[g], scales[g]);
 }
 
-float part(const Planes at, uint row, uint p, const Group u, const Group v) {
+#if LOADS64
+const uint PIECE = 64;  // weights of a lane at a time
+struct Activations { Group g[4]; };
+
+Activations activations(uint t) {
+    return Activations(
+        Group[4](group_of(4 * t), group_of(4 * t + 1), group_of(4 * t + 2), group_of(4 * t + 3)));
+}
+
+float part(const Planes at, uint row, uint t, const Activations x) {
+    uvec4 a0, a1, b0, b1;
+    vec2 scale, offset;
+    load64(at, row, K, t, a0, a1, b0, b1, scale, offset);
+    const float low = x.g[0].scale.x * float(dot16(a0, x.g[0].codes))
+        + x.g[1].scale.x * float(dot16(a1, x.g[1].codes));
+    const float high = x.g[2].scale.x * float(dot16(b0, x.g[2].codes))
+        + x.g[3].scale.x * float(dot16(b1, x.g[3].codes));
+    return scale.x * low + scale.y * high + offset.x * (x.g[0].scale.y + x.g[1].scale.y)
+        + offset.y * (x.g[2].scale.y + x.g[3].scale.y);
+}
+#else
+const uint PIECE = 32;
+struct Activations { Group u, v; };
+
+Activations activations(uint p) {
+    uint ga, gb;
+    pair(p, ga, gb);
+    return Activations(group_of(ga), group_of(gb));
+}
+
+float part(const Planes at, uint row, uint p, const Activations x) {
     uvec4 a, b;
     vec2 scale, offset;
     load32(at, row, K, p, a, b, scale, offset);
-    float sum = scale.x * u.scale.x * float(dot16(a, u.codes));
-    sum += scale.y * v.scale.x * float(dot16(b, v.codes));
+    float sum = scale.x * x.u.scale.x * float(dot16(a, x.u.codes));
+    sum += scale.y * x.v.scale.x * float(dot16(b, x.v.codes));
 #if HAS_OFFSET
-    sum += offset.x * u.scale.y + offset.y * v.scale.y;
+    sum += offset.x * x.u.scale.y + offset.y * x.v.scale.y;
 #endif
     return sum;
 }
+#endif
 #else
 void quantise() {
     if (NORM == 0) return;
@@ -191,14 +227,12 @@ void main() {
         float sums[NROWS], more[NROWS];
         [[unroll]] for (uint r = 0; r < NROWS; ++r) sums[r] = more[r] = 0;
 #if QUANTISED
-        for (uint p = lane; p < K / 32; p += LANES) {
-            uint ga, gb;
-            pair(p, ga, gb);
-            const Group u = group_of(ga), v = group_of(gb);
+        for (uint p = lane; p < K / PIECE; p += LANES) {
+            const Activations x = activations(p);
             [[unroll]] for (uint r = 0; r < NROWS; ++r) {
                 const uint row = min(first + r, n - 1);
-                sums[r] += part(planes, row, p, u, v);
-                if (GATE != 0) more[r] += part(second, row, p, u, v);
+                sums[r] += part(planes, row, p, x);
+                if (GATE != 0) more[r] += part(second, row, p, x);
             }
         }
 #else

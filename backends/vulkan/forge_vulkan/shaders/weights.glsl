@@ -7,6 +7,7 @@
 //   load16  one group
 //   pair    which two groups lie in the same bytes: the p-th 32 weights of a row
 //   load32  both of them
+//   load64  where LOADS64: the t-th 64 weights, groups 4t .. 4t+3, of two scales and offsets
 // ONE_BLOCK: the two groups of a pair are 2p and 2p + 1, of one scale.
 // Numbers: load4, columns c .. c+3, c a multiple of 4, 0 past the row's end.
 
@@ -48,6 +49,8 @@ layout(binding = WEIGHTS_BINDING) readonly buffer Weights4 { uvec4 w4[]; };
 #define HAS_OFFSET 0
 #endif
 
+#define LOADS64 (TYPE_Q4_K || TYPE_Q5_K)
+
 #define LOW_NIBBLES 0x0f0f0f0fu
 
 // The half at index i of a plane of halves.
@@ -55,37 +58,7 @@ float half_at(uint start, uint i) {
     return unpackHalf2x16(w1[4 * start + (i >> 1)] >> (16 * (i & 1))).x;
 }
 
-#if TYPE_IQ4_NL || TYPE_IQ4_XS
-#define BYTES(v) ((v & 255) * 0x01010101u)
-#define EITHER(low, high) (BYTES(low) ^ (m0 & (BYTES(low) ^ BYTES(high))))
-uint picked(uint mask, uint low, uint high) { return low ^ (mask & (low ^ high)); }
-uint spread(uint bits) { return (bits << 8) - bits; }  // each 1 of 0x01010101 becomes 0xff
-
-// kvalues_iq4nl of ggml-common.h for four codes at once: a tree of selections, bit after bit.
-uint looked_up(uint codes) {
-    const uint m0 = spread(codes & 0x01010101u), m1 = spread((codes >> 1) & 0x01010101u);
-    const uint m2 = spread((codes >> 2) & 0x01010101u), m3 = spread((codes >> 3) & 0x01010101u);
-    const uint a = picked(m1, EITHER(-127, -104), EITHER(-83, -65));
-    const uint b = picked(m1, EITHER(-49, -35), EITHER(-22, -10));
-    const uint c = picked(m1, EITHER(1, 13), EITHER(25, 38));
-    const uint d = picked(m1, EITHER(53, 69), EITHER(89, 113));
-    return picked(m3, picked(m2, a, b), picked(m2, c, d));
-}
-uvec4 looked_up(uvec4 codes) {
-    return uvec4(looked_up(codes.x), looked_up(codes.y), looked_up(codes.z), looked_up(codes.w));
-}
-#elif TYPE_MXFP4
-// E2M1 doubled, 0 1 2 3 4 6 8 12 and their negatives, for four codes a word.
-uvec4 looked_up(uvec4 codes) {
-    const uvec4 m = codes & 0x07070707u;
-    const uvec4 upper = (codes >> 2) & 0x01010101u;
-    const uvec4 x = codes & (upper | upper << 1);  // 0 .. 3 of the values from 4 on
-    const uvec4 value = m + x + 2 * (x & (x >> 1));
-    const uvec4 sign = (codes >> 3) & 0x01010101u;
-    const uvec4 below = value & ((sign << 4) - sign);
-    return (0x80808080u + value - 2 * below) ^ 0x80808080u;
-}
-#endif
+#include "lookup.glsl"
 
 #if QUANTISED
 
@@ -237,6 +210,30 @@ void load32(Planes planes, uint row, uint k, uint p, out uvec4 a, out uvec4 b, o
     b = looked_up(b);
 #endif
 }
+
+#if LOADS64
+void load64(Planes planes, uint row, uint k, uint t, out uvec4 a0, out uvec4 a1, out uvec4 b0,
+            out uvec4 b1, out vec2 scale, out vec2 offset) {
+    const uint block = row * (k >> 8) + (t >> 2), j = t & 3;
+    scales_of(w4[planes.at[0] + block], j, scale, offset);
+#if TYPE_Q4_K
+    const uint first = planes.at[1] + 8 * block + 2 * j;
+    const uvec4 c0 = w4[first], c1 = w4[first + 1];
+    a0 = c0 & LOW_NIBBLES;
+    a1 = c1 & LOW_NIBBLES;
+    b0 = (c0 >> 4) & LOW_NIBBLES;
+    b1 = (c1 >> 4) & LOW_NIBBLES;
+#else
+    const uint first = planes.at[2] + 8 * block + 2 * j, high = planes.at[1] + 2 * block;
+    const uvec4 c0 = w4[first], c1 = w4[first + 1];
+    const uvec4 h0 = w4[high] >> (2 * j), h1 = w4[high + 1] >> (2 * j);
+    a0 = (c0 & LOW_NIBBLES) | ((h0 & 0x01010101u) << 4);
+    a1 = (c1 & LOW_NIBBLES) | ((h1 & 0x01010101u) << 4);
+    b0 = ((c0 >> 4) & LOW_NIBBLES) | ((h0 & 0x02020202u) << 3);
+    b1 = ((c1 >> 4) & LOW_NIBBLES) | ((h1 & 0x02020202u) << 3);
+#endif
+}
+#endif
 
 void load16(Planes planes, uint row, uint k, uint g, out uvec4 codes, out float scale,
             out float offset) {

@@ -17,6 +17,7 @@ _QUERY_FLOATS = 1024
 _TILE = 32
 """Keys at a time, and the shortest share: a subgroup of the usual size."""
 MOST_SPLITS = 64
+"""As in shaders/attention_decode.comp."""
 
 
 def splits(compute_units: int, shape: Heads, capacity: int) -> int:
@@ -63,6 +64,8 @@ def attention_decode(
     """
     if following and not codable(shape):
         raise ValueError(f"values of size {shape.value_size} are not whole groups of 16")
+    if shares > MOST_SPLITS:
+        raise ValueError(f"{shares} shares; a kernel merges up to {MOST_SPLITS}")
     lane, heads = lanes(tape.features), _heads(shape)
     tape.run(
         f"attention_decode.CACHE={cache.dtype}.SUBGROUPS={int(lane > 0)}",
@@ -82,7 +85,7 @@ def attention_decode(
         ),
         constants=(
             *(_THREADS, lane or 1, shape.size, shape.value_size, heads, tile or _tile(tape)),
-            *(shares, int(shape.softcap > 0), int(following is not None)),
+            *(int(shape.softcap > 0), int(following is not None)),
         ),
         subgroup=lane,
     )

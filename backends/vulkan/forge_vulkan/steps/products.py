@@ -203,7 +203,7 @@ def _tile(tape: Tape, rows: int, tokens: int) -> tuple[int, int, int, int]:
     """The largest tile that fits shared memory and leaves no compute unit without work."""
     for tile in _TILES[:-1]:
         groups = ceil(rows, tile[1]) * ceil(tokens, tile[0])
-        fits = 144 * (tile[0] + tile[1]) + 4096 <= tape.features.shared_bytes
+        fits = 160 * (tile[0] + tile[1]) + 4096 <= tape.features.shared_bytes
         if fits and tokens >= tile[0] and groups >= _WAVES * tape.gpu.compute_units:
             return tile
     return _TILES[-1]

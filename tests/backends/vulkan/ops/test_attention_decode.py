@@ -11,8 +11,8 @@ from forge_vulkan.steps.attention import Heads
 from forge_vulkan.steps.attention_decode import splits
 from forge_vulkan.steps.products import Coded
 
-SHARED = [(1, 1), (4, 4), (8, 2), (7, 1), (20, 1)]
-SIZES = [(16, 16), (72, 72), (256, 256), (192, 128), (64, 112), (80, 80), (2, 2), (6, 10)]
+SHARED = [(1, 1), (8, 2), (7, 1), (20, 2)]
+SIZES = [(80, 80), (72, 72), (256, 256), (192, 128), (16, 16), (6, 10)]
 
 
 def codes_of(row: Coded):
@@ -84,7 +84,7 @@ def test_values_that_are_no_whole_groups_do_not_go_out_as_int8(stage: Stage):
 
 @pytest.mark.parametrize(
     ("size", "tile", "dtype"),
-    [(128, 64, "f16"), (256, 16, "f32"), (64, 64, "q8_0"), (80, 32, "f16")],
+    [(96, 64, "f16"), (96, 32, "q8_0")],
 )
 def test_larger_tiles_give_the_same(stage: Stage, size, tile, dtype):
     node = Attending(stage, 4, 2, size, tile=tile, capacity=200, dtype=dtype, window=150)
@@ -104,9 +104,8 @@ def test_heads_of_any_size_are_right(stage: Stage, size, value_size, dtype):
         node.check_decode(position, shares=2)
 
 
-@pytest.mark.parametrize("size", [32, 96])
-def test_a_cache_of_bytes_is_right(stage: Stage, size):
-    node = Attending(stage, 4, 2, size, dtype="q8_0", capacity=200)
+def test_a_cache_of_bytes_is_right(stage: Stage):
+    node = Attending(stage, 4, 2, 96, dtype="q8_0", capacity=200)
     for start in range(0, 150, 50):
         node.check(range(start, start + 50))
     for position in range(150, 200, 7):
@@ -150,7 +149,7 @@ def test_a_window_sees_its_last_positions(stage: Stage, window):
 )
 @pytest.mark.parametrize("shares", [1, 4])
 def test_softcaps_and_sinks_are_right(stage: Stage, limits, shares):
-    node = Attending(stage, 6, 3, 96, capacity=300, **limits)
+    node = Attending(stage, 6, 3, capacity=300, **limits)
     for start in range(0, 256, 64):
         node.check(range(start, start + 64))
     for position in (0, 5, 63, 64, 200, 255):
@@ -166,7 +165,7 @@ def test_each_token_sees_its_own_slot_alone(stage: Stage):
 
 
 def test_a_replay_gives_the_same_bits(stage: Stage):
-    node = Attending(stage, 8, 2, 80, capacity=300)
+    node = Attending(stage, 8, 2, capacity=300)
     for start in range(0, 256, 64):
         node.check(range(start, start + 64))
     tokens = node.inputs(1)
@@ -175,16 +174,16 @@ def test_a_replay_gives_the_same_bits(stage: Stage):
         assert (node.decode(*tokens, 256, shares=4) == first).all()
 
 
-@pytest.mark.parametrize("dtype", ["f32", "f16", "q8_0"])
+@pytest.mark.parametrize("dtype", ["f16", "q8_0"])
 @pytest.mark.parametrize("which", [1, 2])
 def test_what_is_no_number_is_seen_and_after_a_cut_it_is_not(stage: Stage, dtype, which):
-    node = Attending(stage, 4, 2, 64, dtype=dtype, capacity=300)
+    node = Attending(stage, 4, 2, 96, dtype=dtype, capacity=300)
     for start in range(0, 128, 64):
         node.check(range(start, start + 64))
     tokens = node.inputs(1)
     tokens[which][0, 3] = np.nan  # kv head 0
     for position in (128, 129):
-        found = node.decode(*tokens, position).reshape(4, 64)
+        found = node.decode(*tokens, position).reshape(4, 96)
         assert np.isnan(found[:2]).any(axis=1).all()
         assert np.isfinite(found[2:]).all()
     for position in (127, 128, 129, 130):

@@ -13,7 +13,12 @@ from forge_vulkan.plan import Plan, Step
 from forge_vulkan.runtime.memory import Region
 from forge_vulkan.steps import elementwise, products
 from forge_vulkan.steps.attention import Heads, Rotation, append, attention
-from forge_vulkan.steps.attention_decode import attention_decode, scratch_bytes, splits
+from forge_vulkan.steps.attention_decode import (
+    attention_decode,
+    codable,
+    scratch_bytes,
+    splits,
+)
 from forge_vulkan.steps.embed import embed
 from forge_vulkan.steps.experts import experts
 from forge_vulkan.steps.norms import norm
@@ -94,24 +99,29 @@ class Emitter:
             return self._coded[name], normed
         return self.values[behind], normed
 
-    def following(self, name: str, matrix: Matrix) -> Next | None:
-        """How the next products want what is made here, if they read it as int8.
+    def following(self, name: str, matrix: Matrix, *, gate: bool = False) -> Next | None:
+        """How the next products want what a product makes, if they read it as int8.
 
         A norm that they compute themselves comes first; the others read what was made.
         """
         if len(matrix.parts) > 1 or not products.codable(
-            self.tape.features, matrix.parts[0].rows, matrix.k
+            self.tape.features, matrix.kind, matrix.n, matrix.k, gate=gate
         ):
             return None
+        for wanted in self._norms(name):
+            if row := self.coded(wanted):
+                return Next(row, self._norm_weight(wanted))
+        row = self.coded(name)
+        return Next(row) if row else None
+
+    def coded(self, name: str) -> Coded | None:
+        """Where a value goes as int8, if products read it so; from now on they do."""
+        readers = self.plan.readers.get(name, ())
+        if not any(self._reads_codes(step, name) for step in readers):
+            return None
         width = self.plan.width(name)
-        for wanted in (*self._norms(name), name):
-            readers = self.plan.readers.get(wanted, ())
-            if not any(self._reads_codes(step, wanted) for step in readers):
-                continue
-            row = Coded(self.work.room(("coded", wanted), Coded.size(width)), width)
-            self._coded[wanted] = row
-            return Next(row, None if wanted == name else self._norm_weight(wanted))
-        return None
+        self._coded[name] = Coded(self.work.room(("coded", name), Coded.size(width)), width)
+        return self._coded[name]
 
     def _norms(self, name: str) -> list[str]:
         return [
@@ -215,15 +225,24 @@ def _gate(e: Emitter, step: Step) -> None:
         gate, up = (e.plan.made_by[name] for name in step.reads)
         first, second = (e.work.matrices[s.reads[1]] for s in (gate, up))
         source, normed = e.source(gate.reads[0], first)
-        products.multiply_one(
-            *(e.tape, source, first, out),
-            norm=normed,
-            gate=(gate_of(step), second),
-            following=e.following(step.out, first),
-        )
+        if products.beside(first, second):
+            following = e.following(step.out, first, gate=True)
+            both = gate_of(step), second
+            products.multiply_one(
+                *(e.tape, source, first, out), norm=normed, gate=both, following=following
+            )
+            return
+        made = [replace(out, region=e.work.room(name, out.region.size)) for name in step.reads]
+        for matrix, product in zip((first, second), made, strict=True):
+            products.multiply_one(e.tape, source, matrix, product, norm=normed)
+        _gated(e, step, made[0], made[1])
         return
     x = e.values[step.reads[0]]
-    other = e.operand(step.reads[1]) if len(step.reads) > 1 else None
+    _gated(e, step, x, e.operand(step.reads[1]) if len(step.reads) > 1 else None)
+
+
+def _gated(e: Emitter, step: Step, x: Activation, other: Activation | Region | None) -> None:
+    out = e.values[step.out]
     if step.node.op is Op.SILU_MUL:
         elementwise.silu_mul(e.tape, x, other, out)
     else:
@@ -288,6 +307,7 @@ def _attention(e: Emitter, step: Step) -> None:
             shares=shares,
             rotation=rotation,
             sinks=sinks,
+            following=e.coded(step.out) if codable(shape) else None,
         )
         return
     if rotation:

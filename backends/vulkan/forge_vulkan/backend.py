@@ -26,6 +26,7 @@ from forge_vulkan.executable import VulkanExecutable
 from forge_vulkan.formats import FORMATS
 from forge_vulkan.kv import check, row_words
 from forge_vulkan.opening import Opening
+from forge_vulkan.rehearsal import wanted
 from forge_vulkan.runtime.kernels import Kernels
 from forge_vulkan.runtime.pacing import Pace
 from forge_vulkan.runtime.submission import Queue
@@ -88,12 +89,17 @@ class VulkanBackend(Backend):
         for spec in graph.state.values():
             check(spec, self.gpu.features)
         sizes = self._sizes(graph)
-        with self._kernels.told(progress):
-            made = VulkanExecutable(
-                graph, weights, progress, self._kernels, self._queue, self._pace, sizes
-            )
+        self._kernels.prepare(wanted(sizes, self._kernels), progress)
+        made = VulkanExecutable(sizes, weights, progress, self._queue, self._pace)
         self._kernels.save()
         return made
+
+    def warm(self, graph: Graph | None, progress: Progress) -> str:
+        """Have the graph's pipelines compiled; for others there is nothing to prepare."""
+        if graph is None:
+            return ""
+        self._kernels.prepare(wanted(self._sizes(graph), self._kernels), progress)
+        return str(self._kernels.folder)
 
     def required(self, graph: Graph) -> int:
         """Weights in planes, caches, and one chunk's activations."""

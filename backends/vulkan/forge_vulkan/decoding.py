@@ -11,36 +11,19 @@ import numpy as np
 
 from forge.backend import Array, BackendError, Sampler
 from forge_vulkan.frame import Frame
-from forge_vulkan.runtime.memory import Region
-from forge_vulkan.runtime.pacing import Pace, Piece
-from forge_vulkan.steps.sampling import (
-    GREEDY_BYTES,
-    MOST_CANDIDATES,
-    found_candidates,
-    greedy_token,
-)
-
-AHEAD = 2
-"""Steps under way at one time where each finds its token by itself."""
+from forge_vulkan.recordings import AHEAD, Recordings
+from forge_vulkan.runtime.pacing import Pace
+from forge_vulkan.steps.sampling import MOST_CANDIDATES, found_candidates, greedy_token
 
 
 class Decoding:
-    """Owns the recordings of a step: `start` brings the frame, `greedy` and `candidates` are whole
-    steps, by how many candidates they look for."""
+    """Runs the recorded steps of one token; knows which are under way."""
 
     def __init__(
-        self,
-        frame: Frame,
-        pace: Pace,
-        start: Piece,
-        greedy: list[list[Piece]],
-        results: list[Region],
-        candidates: Callable[[int], tuple[list[Piece], Region]],
-        row: Callable[[], Array],
+        self, frame: Frame, pace: Pace, recorded: Recordings, row: Callable[[], Array]
     ) -> None:
-        self._frame, self._pace, self._start = frame, pace, start
-        self._greedy, self._results = greedy, results
-        self._candidates, self._row = candidates, row
+        self._frame, self._pace, self._recorded, self._row = frame, pace, recorded, row
+        self._start = recorded.setting(frame)
         self._under_way: deque[Any] = deque()
         self.open = True
 
@@ -75,25 +58,26 @@ class Decoding:
         for index in range(count):
             while submitted < min(count, index + AHEAD):
                 first = [self._start] if submitted == 0 else []
-                step = self._greedy[submitted % AHEAD]
+                step = self._recorded.greedy[submitted % AHEAD]
                 self._under_way.append(self._pace.submit([*first, *step]))
                 submitted += 1
             self._check_open()
             self._pace.wait(self._under_way.popleft())
-            yield greedy_token(self._results[index % AHEAD].view(np.uint8)[:GREEDY_BYTES])
+            yield greedy_token(self._recorded.results[index % AHEAD].view())
 
     def _drawn_steps(
         self, token: int, start: int, count: int, sampler: Sampler, slot: int
     ) -> Iterator[int]:
         """The host draws from the candidates; where they are too many, from the whole row."""
-        pieces, result = self._candidates(sampler.candidates)
+        pieces, result = self._recorded.candidates(sampler.candidates)
         for position in range(start, start + count):
             self._check_open()
             self._set(token, position, slot)
             self._under_way.append(self._pace.submit([self._start, *pieces]))
             self._pace.wait(self._under_way.popleft())
-            found = found_candidates(result.view(np.uint8))
+            found = found_candidates(result.view())
             if found is None or len(found.ids) < sampler.candidates:
+                self._pace.run(self._recorded.read_logits())
                 token = sampler.sample(self._row(), position + 1)
             else:
                 token = sampler.sample_from(found.ids, found.logits, position + 1)

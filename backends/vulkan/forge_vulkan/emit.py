@@ -94,13 +94,13 @@ class Emitter:
             return self._coded[name], normed
         return self.values[behind], normed
 
-    def following(self, name: str, matrix: Matrix) -> Next | None:
+    def following(self, name: str, matrix: Matrix, *, gate: bool = False) -> Next | None:
         """How the next products want what is made here, if they read it as int8.
 
         A norm that they compute themselves comes first; the others read what was made.
         """
         if len(matrix.parts) > 1 or not products.codable(
-            self.tape.features, matrix.parts[0].rows, matrix.k
+            self.tape.features, matrix.kind, matrix.n, matrix.k, gate=gate
         ):
             return None
         width = self.plan.width(name)
@@ -215,15 +215,24 @@ def _gate(e: Emitter, step: Step) -> None:
         gate, up = (e.plan.made_by[name] for name in step.reads)
         first, second = (e.work.matrices[s.reads[1]] for s in (gate, up))
         source, normed = e.source(gate.reads[0], first)
-        products.multiply_one(
-            *(e.tape, source, first, out),
-            norm=normed,
-            gate=(gate_of(step), second),
-            following=e.following(step.out, first),
-        )
+        if products.beside(first, second):
+            following = e.following(step.out, first, gate=True)
+            both = gate_of(step), second
+            products.multiply_one(
+                *(e.tape, source, first, out), norm=normed, gate=both, following=following
+            )
+            return
+        made = [replace(out, region=e.work.room(name, out.region.size)) for name in step.reads]
+        for matrix, product in zip((first, second), made, strict=True):
+            products.multiply_one(e.tape, source, matrix, product, norm=normed)
+        _gated(e, step, made[0], made[1])
         return
     x = e.values[step.reads[0]]
-    other = e.operand(step.reads[1]) if len(step.reads) > 1 else None
+    _gated(e, step, x, e.operand(step.reads[1]) if len(step.reads) > 1 else None)
+
+
+def _gated(e: Emitter, step: Step, x: Activation, other: Activation | Region | None) -> None:
+    out = e.values[step.out]
     if step.node.op is Op.SILU_MUL:
         elementwise.silu_mul(e.tape, x, other, out)
     else:

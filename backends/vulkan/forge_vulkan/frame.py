@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from forge.backend import Array
-from forge_vulkan.runtime.memory import Arenas, Region
+from forge_vulkan.runtime.memory import Region, Regions
 from forge_vulkan.runtime.recording import Recording
 from forge_vulkan.tape import CHUNK, FIELDS, HEADER, REACH, ROWS, TOKENS
 
@@ -13,7 +13,7 @@ from forge_vulkan.tape import CHUNK, FIELDS, HEADER, REACH, ROWS, TOKENS
 class Frame:
     """Owns the words that kernels read, for runs of up to `chunk` tokens; layout: common.glsl."""
 
-    def __init__(self, device: Arenas, host: Arenas, chunk: int) -> None:
+    def __init__(self, device: Regions, host: Regions, chunk: int) -> None:
         self.chunk = chunk
         size = 4 * (HEADER + len(FIELDS) * chunk)
         self.region: Region = device.region(size)

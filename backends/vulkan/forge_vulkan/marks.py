@@ -6,7 +6,7 @@ import struct
 
 import numpy as np
 
-from forge_vulkan.runtime.memory import Arenas, Region
+from forge_vulkan.runtime.memory import Region, Regions
 from forge_vulkan.tape import Tape
 
 NOTHING = -2
@@ -16,7 +16,7 @@ NOTHING = -2
 class Marks:
     """Owns a word in memory that the host sees."""
 
-    def __init__(self, host: Arenas, layers: int) -> None:
+    def __init__(self, host: Regions, layers: int) -> None:
         self._region: Region = host.region(4)
         self._words = self._region.view(np.int32)
         self._words[0] = NOTHING

@@ -13,7 +13,7 @@ from forge_vulkan.plan import Plan, Step
 from forge_vulkan.runtime.kernels import Kernels
 from forge_vulkan.runtime.memory import Region
 from forge_vulkan.runtime.pacing import Piece
-from forge_vulkan.runtime.recording import Commands, Profile, Recording
+from forge_vulkan.runtime.recording import Commands, Profile
 from forge_vulkan.steps import products
 from forge_vulkan.tape import ROWS, TOKENS, Activation, Tape
 from forge_vulkan.values import places
@@ -45,7 +45,7 @@ class Recorder:
         memory: Region,
         marks: Marks,
         *,
-        after: Callable[[Tape], None] = lambda tape: None,
+        after: Callable[[Tape], None],
         profile: Profile | None = None,
     ) -> list[Piece]:
         """Sections, one after the other, and what `after` adds to them.
@@ -53,7 +53,7 @@ class Recorder:
         `kept` are values that outlive a section, `memory` has room for all others.
         """
         pieces: list[Piece] = []
-        recording = Recording(self.commands, profile)
+        recording = self.commands.recording(profile)
         tape = Tape(self.kernels, frame.region, recording)
         done, layer = 0.0, None
         most = 1
@@ -62,7 +62,7 @@ class Recorder:
             nonlocal done, layer
             if done > _PIECE:
                 pieces.append(Piece(tape.recording.end(), done))
-                tape.recording = Recording(self.commands, profile)
+                tape.recording = self.commands.recording(profile)
                 done = 0.0
             if step.node.layer != layer:
                 layer = step.node.layer

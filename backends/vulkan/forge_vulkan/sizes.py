@@ -86,7 +86,7 @@ class Sizes:
 
     @cached_property
     def kept(self) -> dict[str, int]:
-        """Bytes of values that outlive their section: inputs, outputs, and what is selected from."""
+        """Bytes of values that outlive a section: inputs, outputs, and what is selected from."""
         found: dict[str, int] = {}
         for name, spec in self.graph.inputs.items():
             if len(spec.shape) == 2:

@@ -33,9 +33,8 @@ def places(
             else:
                 at, end = end, end + size
             offsets[name] = at
-        for used in {name, *step.operands}:
-            if last.get(used) == index and used in offsets:
-                free.append((offsets[used], sizes[used]))
+        done = (n for n in {name, *step.operands} if last.get(n) == index and n in offsets)
+        free += [(offsets[used], sizes[used]) for used in done]
     return offsets, end
 
 

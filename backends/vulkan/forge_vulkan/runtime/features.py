@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import vulkan
@@ -154,7 +155,7 @@ def enabled(listed: Listed) -> tuple[Any, list[str]]:
         for name in names:
             setattr(made, name, can[name])
     made = [one for one, _ in structures]
-    for one, following in zip(made, made[1:], strict=False):
+    for one, following in pairwise(made):
         one.pNext = following
     extensions = [
         extension

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import vulkan
@@ -124,7 +125,7 @@ class Listed:
 
     def more(self, kind: str, function: str, *structures: Any) -> Any:
         """Ask for properties or features with further structures chained to the question."""
-        for one, following in zip(structures, structures[1:], strict=False):
+        for one, following in pairwise(structures):
             one.pNext = following
         chained = {"pNext": structures[0]} if structures else {}
         asked = vk.struct(kind, **chained)

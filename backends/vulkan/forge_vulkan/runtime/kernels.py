@@ -6,7 +6,7 @@ import hashlib
 import os
 import struct
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,13 +42,24 @@ class _Shape:
     push: int
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A shader as it is asked for."""
+
+    shader: str
+    bindings: int
+    push: int
+    constants: tuple[int | float, ...]
+    subgroup: int
+
+
 class Kernels:
     """Owns the pipelines of a device, and the cache that its driver fills."""
 
     def __init__(self, gpu: Gpu) -> None:
         self.gpu = gpu
-        self._compiled: Callable[[str], None] | None = None
-        self._kernels: dict[tuple[Any, ...], Kernel] = {}
+        self._collected: dict[Wanted, None] | None = None
+        self._kernels: dict[Wanted, Kernel] = {}
         self._shapes: dict[_Shape, tuple[Any, Any]] = {}
         self._file = cache_folder() / f"{_identity(gpu)}.bin"
         self._cache = self._opened()
@@ -72,27 +83,33 @@ class Kernels:
 
         A float is handed over as 32 bits of one.
         """
-        key = shader, bindings, push, constants, subgroup
+        key = Wanted(shader, bindings, push, constants, subgroup)
+        if self._collected is not None:
+            self._collected[key] = None
+            return Kernel(shader, None, None, None, bindings, push)
         if key not in self._kernels:
-            self._kernels[key] = self._made(shader, _Shape(bindings, push), constants, subgroup)
-            if self._compiled:
-                self._compiled(shader)
+            self._kernels[key] = self._made(key)
         return self._kernels[key]
 
     @contextmanager
-    def told(self, progress: Progress) -> Iterator[None]:
-        """Meanwhile `progress` hears of each new pipeline."""
-        before = len(self._kernels)
-
-        def compiled(shader: str) -> None:
-            done = len(self._kernels) - before
-            progress("compile", done, done, shader)
-
-        self._compiled = compiled
+    def collecting(self) -> Iterator[list[Wanted]]:
+        """Meanwhile nothing is compiled; the list has what was asked for, at the end."""
+        found: list[Wanted] = []
+        self._collected = {}
         try:
-            yield
+            yield found
+            found.extend(self._collected)
         finally:
-            self._compiled = None
+            self._collected = None
+
+    def prepare(self, wanted: Sequence[Wanted], progress: Progress) -> None:
+        """Compile what is missing of these; `progress` hears of each."""
+        missing = [key for key in wanted if key not in self._kernels]
+        for done, key in enumerate(missing, 1):
+            self._kernels[key] = self._made(key)
+            progress("compile", done, len(missing), key.shader)
+        if missing:
+            self.save()
 
     def save(self) -> None:
         """Keep what the driver compiled; a disk that is full or read-only costs the next start."""
@@ -133,13 +150,12 @@ class Kernels:
         vk.call("vkCreatePipelineCache", self.gpu.handle, wanted, vk.NULL, made)
         return made[0]
 
-    def _made(
-        self, shader: str, shape: _Shape, constants: tuple[int | float, ...], subgroup: int
-    ) -> Kernel:
+    def _made(self, key: Wanted) -> Kernel:
+        shape = _Shape(key.bindings, key.push)
         layout, set_layout = self._layouts(shape)
-        module = self._module(shader)
+        module = self._module(key.shader)
         try:
-            stage = _stage(module, constants, subgroup)
+            stage = _stage(module, key.constants, key.subgroup)
             wanted = vk.struct("VkComputePipelineCreateInfo", stage=stage, layout=layout)
             made = vk.ffi.new("VkPipeline *")
             vk.call(
@@ -147,7 +163,7 @@ class Kernels:
             )
         finally:
             vk.lib.vkDestroyShaderModule(self.gpu.handle, module, vk.NULL)
-        return Kernel(shader, made[0], layout, set_layout, shape.bindings, shape.push)
+        return Kernel(key.shader, made[0], layout, set_layout, key.bindings, key.push)
 
     def _module(self, shader: str) -> Any:
         path = SPIRV / f"{shader}.spv"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import vulkan
@@ -127,6 +127,17 @@ class Buffer:
         vk.call("vkMapMemory", self.gpu.handle, self._memory, 0, self.size, 0, where)
         view = vk.ffi.buffer(where[0], self.size)
         return np.frombuffer(view, np.uint8)
+
+
+class Regions(Protocol):
+    """Hands out regions: arenas, or a rehearsal's nowhere."""
+
+    @property
+    def mapped(self) -> bool:
+        """Whether the host sees them."""
+
+    def region(self, size: int) -> Region:
+        """New bytes, of unknown contents."""
 
 
 class Arenas:

@@ -61,6 +61,10 @@ class Commands:
         vk.call("vkBeginCommandBuffer", made[0], begin)
         return made[0]
 
+    def recording(self, profile: Profile | None = None) -> Recording:
+        """A new one, perhaps with time stamps."""
+        return Recording(self, profile)
+
     def bound(self, kernel: Kernel, bindings: Sequence[Region]) -> Any:
         """The descriptor set of these regions; one that was made before, if there is one."""
         if len(bindings) != kernel.bindings:
@@ -289,7 +293,7 @@ class Profile:
             vk.lib.vkCmdWriteTimestamp(handle, stage, self._pool, index)
 
     def read(self) -> list[tuple[str, str, float, float]]:
-        """Label, kernel, begin and end of each dispatch in seconds; after its fence is signalled."""
+        """Label, kernel, begin and end of each dispatch in seconds; once its fence is signalled."""
         count = min(2 * len(self._labels), self._most)
         ticks = vk.ffi.new("uint64_t[]", max(1, count))
         flags = vulkan.VK_QUERY_RESULT_64_BIT

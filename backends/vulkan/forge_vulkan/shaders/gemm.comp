@@ -3,8 +3,7 @@
 // with 32-bit sums. x comes as halves, each row divided by a power of two that is multiplied back.
 //
 // A work group computes BM tokens by BN rows of W. While its subgroups multiply one tile of BK
-// columns out of shared memory, the next one is on its way through registers into the other half of
-// it: one barrier a tile.
+// columns out of shared memory, the next one is on its way into registers.
 //! target: vulkan1.3
 //! TYPE: q4_0 q4_1 q5_0 q5_1 q8_0 q2_k q3_k q4_k q5_k q6_k iq4_nl iq4_xs mxfp4 f16
 #extension GL_GOOGLE_include_directive : require
@@ -41,14 +40,12 @@ layout(push_constant) uniform Push {
 
 const uint BK = 32;
 const uint STEP = (BK + 8) / 8;  // of a row in shared memory, in 16 bytes; 8 halves against conflicts
-const uint LINES = BK / 8;       // of a row of x
-const uint GROUPS = BK / 16;     // of a row of W
-const uint AX = BM * LINES / THREADS;
-const uint AW = BN * GROUPS / THREADS;
+const uint AX = BM * BK / 8 / THREADS;
+const uint AW = BN * BK / 16 / THREADS;
 
-shared uvec4 sx[2 * BM * STEP];
-shared uvec4 sw[2 * BN * STEP];
-shared float stage[THREADS / LANES * 256];
+shared uvec4 sx[BM * STEP];
+shared uvec4 sw[BN * STEP];
+shared float stage[THREADS / 32 * 256];
 
 uvec4 next_x[AX];
 #if QUANTISED
@@ -61,12 +58,13 @@ uvec4 next_w[2 * AW];
 void fetch(uint at) {
     [[unroll]] for (uint i = 0; i < AX; ++i) {
         const uint e = gl_LocalInvocationIndex + i * THREADS;
-        next_x[i] = x8[(gl_WorkGroupID.y * BM + e / LINES) * (k / 8) + at / 8 + e % LINES];
+        const uint row = gl_WorkGroupID.y * BM + e / (BK / 8);
+        next_x[i] = x8[row * (k / 8) + at / 8 + e % (BK / 8)];
     }
     [[unroll]] for (uint i = 0; i < AW; ++i) {
         const uint e = gl_LocalInvocationIndex + i * THREADS;
-        const uint row = min(gl_WorkGroupID.x * BN + e / GROUPS, n - 1);
-        const uint g = at / 16 + e % GROUPS;
+        const uint row = min(gl_WorkGroupID.x * BN + e / (BK / 16), n - 1);
+        const uint g = at / 16 + e % (BK / 16);
 #if QUANTISED
         load16(planes, row, k, g, next_codes[i], next_scale[i].x, next_scale[i].y);
 #else
@@ -78,32 +76,30 @@ void fetch(uint at) {
 }
 
 #if QUANTISED
-uvec2 expanded(uint codes, float scale, float offset) {
+uvec2 expanded(uint codes, vec2 scale) {
     const ivec4 c = ivec4(codes) << ivec4(24, 16, 8, 0) >> 24;
 #if HAS_OFFSET
-    const vec4 v = vec4(c) * scale + offset;
+    const vec4 v = vec4(c) * scale.x + scale.y;
 #else
-    const vec4 v = vec4(c) * scale;
+    const vec4 v = vec4(c) * scale.x;
 #endif
     return uvec2(packHalf2x16(v.xy), packHalf2x16(v.zw));
 }
-
-uvec4 expanded(uvec2 codes, float scale, float offset) {
-    return uvec4(expanded(codes.x, scale, offset), expanded(codes.y, scale, offset));
-}
 #endif
 
-void put(uint half_) {
+void put() {
     [[unroll]] for (uint i = 0; i < AX; ++i) {
         const uint e = gl_LocalInvocationIndex + i * THREADS;
-        sx[half_ * BM * STEP + e / LINES * STEP + e % LINES] = next_x[i];
+        sx[e / (BK / 8) * STEP + e % (BK / 8)] = next_x[i];
     }
     [[unroll]] for (uint i = 0; i < AW; ++i) {
         const uint e = gl_LocalInvocationIndex + i * THREADS;
-        const uint at = half_ * BN * STEP + e / GROUPS * STEP + e % GROUPS * 2;
+        const uint at = e / (BK / 16) * STEP + e % (BK / 16) * 2;
 #if QUANTISED
-        sw[at] = expanded(next_codes[i].xy, next_scale[i].x, next_scale[i].y);
-        sw[at + 1] = expanded(next_codes[i].zw, next_scale[i].x, next_scale[i].y);
+        [[unroll]] for (uint j = 0; j < 2; ++j)
+            sw[at + j] = uvec4(
+                expanded(next_codes[i][2 * j], next_scale[i]),
+                expanded(next_codes[i][2 * j + 1], next_scale[i]));
 #else
         sw[at] = next_w[2 * i];
         sw[at + 1] = next_w[2 * i + 1];
@@ -124,26 +120,21 @@ void main() {
             sums[i][j] = coopmat<float, gl_ScopeSubgroup, 16, 16, gl_MatrixUseAccumulator>(0.0);
 
     fetch(0);
-    put(0);
-    barrier();
     for (uint at = 0; at < k; at += BK) {
-        const uint half_ = at / BK & 1;
-        const bool more = at + BK < k;
-        if (more) fetch(at + BK);
+        put();
+        barrier();
+        if (at + BK < k) fetch(at + BK);
         [[unroll]] for (uint kk = 0; kk < BK / 16; ++kk) {
-            const uint from_x = (half_ * BM + row) * STEP + 2 * kk;
-            const uint from_w = (half_ * BN + column) * STEP + 2 * kk;
             coopmat<float16_t, gl_ScopeSubgroup, 16, 16, gl_MatrixUseA> a[WM / 16];
             [[unroll]] for (uint i = 0; i < WM / 16; ++i)
-                coopMatLoad(a[i], sx, from_x + 16 * i * STEP, STEP, gl_CooperativeMatrixLayoutRowMajor);
+                coopMatLoad(a[i], sx, (row + 16 * i) * STEP + 2 * kk, STEP, gl_CooperativeMatrixLayoutRowMajor);
             [[unroll]] for (uint j = 0; j < WN / 16; ++j) {
                 coopmat<float16_t, gl_ScopeSubgroup, 16, 16, gl_MatrixUseB> b;
-                coopMatLoad(b, sw, from_w + 16 * j * STEP, STEP, gl_CooperativeMatrixLayoutColumnMajor);
+                coopMatLoad(b, sw, (column + 16 * j) * STEP + 2 * kk, STEP, gl_CooperativeMatrixLayoutColumnMajor);
                 [[unroll]] for (uint i = 0; i < WM / 16; ++i)
                     sums[i][j] = coopMatMulAdd(a[i], b, sums[i][j]);
             }
         }
-        if (more) put(1 - half_);
         barrier();
     }
 

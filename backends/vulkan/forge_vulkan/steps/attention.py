@@ -11,6 +11,7 @@ from forge_vulkan.steps.shape import ceil
 from forge_vulkan.tape import Activation, Tape
 
 _APPEND_THREADS, _THREADS = 64, 128
+_LONG_RUN = 1024
 LARGEST = 256
 """The largest size of a head."""
 
@@ -128,7 +129,13 @@ def attention(
 
 
 def _rows_each(tape: Tape, shape: Heads, tokens: int) -> int:
-    """As many as registers hold; few where compiling them takes longer than they save."""
+    """As many as registers hold and keep every compute unit busy, twice.
+
+    Few on a software device, unless for long runs: compiling more takes longer than they save.
+    """
     if tape.gpu.listed.device.kind == "software":
-        return 1
-    return 4 if shape.value_size <= 128 and tokens * shape.group > 32 else 2
+        return 4 if tokens * shape.group >= _LONG_RUN else 1
+    each, busy = 4 if shape.value_size <= 128 else 2, 2 * tape.gpu.compute_units
+    while each > 1 and shape.kv_heads * ceil(tokens * shape.group, 16 * each) < busy:
+        each //= 2
+    return each

@@ -15,12 +15,12 @@ from forge_vulkan.tape import Activation, Tape
 GATES = {"silu": 1, "tanh": 2, "quick": 3}
 """Gates by their number in shaders/gates.glsl."""
 
-_FULL_GRID = 2048
-"""Work groups that keep any device busy: more go on to further rows instead, and save a prologue."""
-_TILES = (128, 128, 64, 64), (128, 64, 64, 32), (64, 64, 32, 32)
+_LARGE = 1 << 25
+"""Weights of a gate's half, from which its kernel is bound by memory alone."""
+_FULL_GRID = 16384
+"""Work groups from which on some go on to further rows instead: each has its prologue."""
+_TILES = (128, 64, 32, 32), (64, 64, 32, 32)
 """Tokens and rows of a work group, then of its subgroups, in shaders/gemm.comp."""
-_WAVES = 1.5
-"""Work groups a compute unit that make the larger tile pay."""
 _COOPMAT_LANES = 32
 
 
@@ -73,11 +73,23 @@ class Next:
     norm: Region | None = None
 
 
-def codable(features: Features, rows: int, k: int) -> bool:
-    """Whether a product can leave its rows as int8: whole groups of 16 in each work group."""
+def codable(features: Features, kind: str, rows: int, k: int, *, gate: bool) -> bool:
+    """Whether a product can leave its rows as int8, in whole groups of 16, and gains by it."""
+    if gate and rows * k >= _LARGE:
+        return False
     unit = lanes(features) or 32
-    threads, each, _ = _shape(unit, rows, k)
+    threads, each, _ = _shape(unit, kind, rows, k, gate=gate)
     return rows % 16 == 0 and threads // unit * each % 16 == 0
+
+
+def beside(one: Matrix, other: Matrix) -> bool:
+    """Whether each part of one matrix is in one binding with the same part of the other."""
+    return len(one.parts) == len(other.parts) and all(
+        (a.region.buffer, a.region.offset, a.region.size)
+        == (b.region.buffer, b.region.offset, b.region.size)
+        and a.rows == b.rows
+        for a, b in zip(one.parts, other.parts, strict=False)
+    )
 
 
 def multiply_one(
@@ -101,7 +113,7 @@ def multiply_one(
     kernel = f"matvec.TYPE={matrix.kind}.SUBGROUPS={int(lane > 0)}.DOT={int(tape.features.dot)}"
     for index, part in enumerate(matrix.parts):
         second = gate[1].parts[index] if gate else part
-        threads, rows, loops = _shape(unit, part.rows, matrix.k)
+        threads, rows, loops = _shape(unit, matrix.kind, part.rows, matrix.k, gate=bool(gate))
         if following:
             loops = 1
         tape.run(
@@ -131,12 +143,20 @@ def multiply_one(
         )
 
 
-def _shape(unit: int, n: int, k: int) -> tuple[int, int, int]:
-    """Threads of a work group, rows of a subgroup, and how often it goes on."""
-    threads = max(unit, 256 if k >= 512 else 128)
-    rows = 2 if n >= 1024 else 1
+def _shape(unit: int, kind: str, n: int, k: int, *, gate: bool) -> tuple[int, int, int]:
+    """Threads of a work group, rows of a subgroup, and how often it goes on.
+
+    As they measured best on an H200 (docs/vulkan.md); what else a device has, it runs.
+    """
+    threads, rows = 256, 2 if n >= 1024 else 1
+    if gate and n * k >= _LARGE:
+        threads = 128
+    elif n >= 65536:
+        threads = 512
+    elif k >= 8192 and FORMATS[kind].size / FORMATS[kind].columns > 0.7:
+        threads, rows = 512, 1
     groups = ceil(n, threads // unit * rows)
-    return threads, rows, max(1, min(8, groups // _FULL_GRID))
+    return max(unit, threads), rows, max(1, min(8, groups // _FULL_GRID))
 
 
 def fits_one(features: Features, kind: str, k: int) -> bool:
@@ -164,8 +184,8 @@ def halve(
         [tape.frame, x.region, other, out.region, out.scales],
         (x.most, 1, 1),
         writes=[3, 4],
-        push=struct.pack("IIf", x.width, x.counter, norm.epsilon if norm else 0.0),
-        constants=(256, 1, int(norm is not None), GATES[gate[0]] if gate else 0),
+        push=struct.pack("If", x.counter, norm.epsilon if norm else 0.0),
+        constants=(256, 1, x.width, int(norm is not None), GATES[gate[0]] if gate else 0),
     )
 
 
@@ -174,7 +194,7 @@ def multiply_halves(
 ) -> None:
     """Record out = x W^T in cooperative matrices."""
     for part in matrix.parts:
-        tile = _tile(tape, part.rows, out.most)
+        tile = _tile(tape, out.most)
         threads = tile[0] // tile[2] * (tile[1] // tile[3]) * _COOPMAT_LANES
         tape.run(
             f"gemm.TYPE={matrix.kind}",
@@ -199,11 +219,9 @@ def multiply_halves(
         )
 
 
-def _tile(tape: Tape, rows: int, tokens: int) -> tuple[int, int, int, int]:
-    """The largest tile that fits shared memory and leaves no compute unit without work."""
-    for tile in _TILES[:-1]:
-        groups = ceil(rows, tile[1]) * ceil(tokens, tile[0])
-        fits = 160 * (tile[0] + tile[1]) + 4096 <= tape.features.shared_bytes
-        if fits and tokens >= tile[0] and groups >= _WAVES * tape.gpu.compute_units:
-            return tile
-    return _TILES[-1]
+def _tile(tape: Tape, tokens: int) -> tuple[int, int, int, int]:
+    """The larger tile where there are tokens for it and shared memory has room."""
+    large, small = _TILES
+    threads = large[0] // large[2] * (large[1] // large[3]) * _COOPMAT_LANES
+    room = 80 * (large[0] + large[1]) + threads // _COOPMAT_LANES * 1024
+    return large if tokens > small[0] and room <= tape.features.shared_bytes else small

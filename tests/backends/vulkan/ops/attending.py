@@ -15,6 +15,7 @@ from forge_vulkan import kv
 from forge_vulkan.steps import attention as steps
 from forge_vulkan.steps import attention_decode
 from forge_vulkan.steps.attention import Heads, Rotation
+from forge_vulkan.steps.products import Coded
 from forge_vulkan.tape import Tape
 
 
@@ -38,6 +39,7 @@ class Attending:
         sinks: bool = False,
         rows_each: int = 0,
         tile: int = 0,
+        coded: bool = False,
         **limits,
     ) -> None:
         self.stage, self.random = stage, np.random.default_rng(5)
@@ -58,6 +60,8 @@ class Attending:
         self._recorded: dict[int, tuple[Any, Any, Any]] = {}
         self.sinks = 2 * self.random.standard_normal(heads, np.float32) if sinks else None
         self._sinks = stage.array(self.sinks) if self.sinks is not None else None
+        width = heads * value_size
+        self.coded = Coded(stage.room(Coded.size(width)), width) if coded else None
 
     def inputs(self, count: int) -> list[Array]:
         """Random q, k and v."""
@@ -109,6 +113,7 @@ class Attending:
                     shares=shares,
                     rotation=self.rotation,
                     sinks=self._sinks,
+                    following=self.coded,
                     tile=self.tile,
                 )
 

@@ -56,15 +56,18 @@ def tiny(folder: Path, architecture: str = "llama", **more: Any) -> Path:
 
 
 def executable(
-    desk: Desk, path: Path, context: int = 64, queue: Queue | None = None
+    desk: Desk,
+    path: Path,
+    context: int = 64,
+    queue: Queue | None = None,
+    graph: Graph | None = None,
 ) -> VulkanExecutable:
     queue = queue or desk.queue
     file = open_gguf(path)
-    graph = build_graph(file, context=context)
+    graph = graph or build_graph(file, context=context)
     sizes = Sizes(graph, desk.kernels)
     pace = Pace(queue, "software")
-    weights = Weights(graph, file)
-    return VulkanExecutable(graph, weights, _quiet, desk.kernels, queue, pace, sizes)
+    return VulkanExecutable(sizes, Weights(graph, file), _quiet, queue, pace)
 
 
 def _quiet(phase: str, done: int, total: int, detail: str = "") -> None:

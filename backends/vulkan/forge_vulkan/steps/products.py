@@ -155,6 +155,7 @@ def _shape(unit: int, kind: str, n: int, k: int, *, gate: bool) -> tuple[int, in
         threads = 512
     elif k >= 8192 and FORMATS[kind].size / FORMATS[kind].columns > 0.7:
         threads, rows = 512, 1
+    threads = min(threads, 32 * unit)  # subgroups of a group: no driver is known that takes fewer
     groups = ceil(n, threads // unit * rows)
     return max(unit, threads), rows, max(1, min(8, groups // _FULL_GRID))
 

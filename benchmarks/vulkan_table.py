@@ -12,7 +12,6 @@ GGML_VK_VISIBLE_DEVICES=0.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import os
 import statistics
@@ -24,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from machine import description, markdown_table
+from machine import description, markdown_table, processor_seconds
 
 from forge import Done, Engine, Loading, SamplingParams, Token
 
@@ -110,7 +109,7 @@ def _decode(engine: Engine, depth: int, count: int, repetitions: int) -> Figures
         raise RuntimeError("the worker is gone")
     prompt = [(i * 7919 + 11) % size for i in range(depth + 1)]
     clocks: dict[str, Callable[[], float]] = {
-        "worker": lambda: _processor_seconds(worker),
+        "worker": lambda: processor_seconds(worker),
         "host": time.process_time,
     }
     rates: list[float] = []
@@ -139,19 +138,6 @@ def _decode(engine: Engine, depth: int, count: int, repetitions: int) -> Figures
         "all": [round(rate, 2) for rate in rates],
         **{f"{name}_us": round(statistics.median(each), 1) for name, each in costs.items()},
     }
-
-
-def _processor_seconds(pid: int) -> float:
-    """That a process took, in nanoseconds' steps; in /proc's hundredths where it has no clock."""
-    clock = ctypes.c_int()
-    if ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock)) == 0:
-        try:
-            return time.clock_gettime(clock.value)
-        except OSError:
-            pass
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    user, system = fields.rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def measured(model: Path, asked: argparse.Namespace) -> Figures:
@@ -252,9 +238,8 @@ def main() -> int:
     print(_rates(found))
     if asked.depth:
         print(f"\n{_loads(found, asked.depth)}")
-    return int(
-        any("error" in part for one in found for part in one.values() if part is not one["model"])
-    )
+    parts = [part for one in found for part in one.values() if isinstance(part, dict)]
+    return int(any("error" in part for part in parts))
 
 
 if __name__ == "__main__":

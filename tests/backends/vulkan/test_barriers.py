@@ -18,7 +18,8 @@ from forge_vulkan.loading import load
 from forge_vulkan.recordings import Recordings
 from forge_vulkan.runtime.kernels import Kernel
 from forge_vulkan.runtime.memory import Arenas, Region
-from forge_vulkan.runtime.recording import Commands, Profile, Recording
+from forge_vulkan.runtime.profile import Profile
+from forge_vulkan.runtime.recording import Commands, Recording
 from forge_vulkan.sizes import Sizes
 from forge_vulkan.workplace import Workplace
 

@@ -13,7 +13,12 @@ from forge_vulkan.plan import Plan, Step
 from forge_vulkan.runtime.memory import Region
 from forge_vulkan.steps import elementwise, products
 from forge_vulkan.steps.attention import Heads, Rotation, append, attention
-from forge_vulkan.steps.attention_decode import attention_decode, scratch_bytes, splits
+from forge_vulkan.steps.attention_decode import (
+    attention_decode,
+    codable,
+    scratch_bytes,
+    splits,
+)
 from forge_vulkan.steps.embed import embed
 from forge_vulkan.steps.experts import experts
 from forge_vulkan.steps.norms import norm
@@ -95,7 +100,7 @@ class Emitter:
         return self.values[behind], normed
 
     def following(self, name: str, matrix: Matrix, *, gate: bool = False) -> Next | None:
-        """How the next products want what is made here, if they read it as int8.
+        """How the next products want what a product makes, if they read it as int8.
 
         A norm that they compute themselves comes first; the others read what was made.
         """
@@ -103,15 +108,20 @@ class Emitter:
             self.tape.features, matrix.kind, matrix.n, matrix.k, gate=gate
         ):
             return None
+        for wanted in self._norms(name):
+            if row := self.coded(wanted):
+                return Next(row, self._norm_weight(wanted))
+        row = self.coded(name)
+        return Next(row) if row else None
+
+    def coded(self, name: str) -> Coded | None:
+        """Where a value goes as int8, if products read it so; from now on they do."""
+        readers = self.plan.readers.get(name, ())
+        if not any(self._reads_codes(step, name) for step in readers):
+            return None
         width = self.plan.width(name)
-        for wanted in (*self._norms(name), name):
-            readers = self.plan.readers.get(wanted, ())
-            if not any(self._reads_codes(step, wanted) for step in readers):
-                continue
-            row = Coded(self.work.room(("coded", wanted), Coded.size(width)), width)
-            self._coded[wanted] = row
-            return Next(row, None if wanted == name else self._norm_weight(wanted))
-        return None
+        self._coded[name] = Coded(self.work.room(("coded", name), Coded.size(width)), width)
+        return self._coded[name]
 
     def _norms(self, name: str) -> list[str]:
         return [
@@ -297,6 +307,7 @@ def _attention(e: Emitter, step: Step) -> None:
             shares=shares,
             rotation=rotation,
             sinks=sinks,
+            following=e.coded(step.out) if codable(shape) else None,
         )
         return
     if rotation:

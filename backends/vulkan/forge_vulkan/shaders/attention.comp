@@ -11,6 +11,7 @@ layout(constant_id = 2) const uint SIZE = 64;        // of a key
 layout(constant_id = 3) const uint VALUE_SIZE = 64;  // of a value
 layout(constant_id = 4) const uint ROWS_EACH = 4;    // of one invocation: 64 rows a work group
 layout(constant_id = 5) const uint SOFTCAP = 0;
+layout(constant_id = 6) const uint REST = 0;         // 1: only what attention_coopmat.comp left
 
 layout(binding = 0) readonly buffer Frame { uint frame[]; };
 layout(binding = 1) readonly buffer Q { float q[]; };
@@ -18,6 +19,7 @@ layout(binding = 2) readonly buffer Keys { uint keys[]; };
 layout(binding = 3) readonly buffer Values { uint values[]; };
 layout(binding = 4) readonly buffer Sinks { float sinks[]; };
 layout(binding = 5) writeonly buffer Out { float y[]; };
+layout(binding = 6) readonly buffer Left { uint left[]; };  // by kv head and 64 rows
 layout(push_constant) uniform Push {
     uint kv_heads;
     uint group;  // heads that share a kv head
@@ -103,6 +105,7 @@ void main() {
     const uint first = (gl_NumWorkGroups.x - 1 - gl_WorkGroupID.x) * ROWS;
     const uint kv = gl_WorkGroupID.y, chunk = frame[FRAME_CHUNK];
     if (first >= rows) return;
+    if (REST == 1 && left[kv * ((gl_NumWorkGroups.x * ROWS + 63) / 64) + first / 64] == 0) return;
     for (uint i = me; i < ROWS; i += THREADS) {
         const uint row = min(first + i, rows - 1), token = row / group;  // idle rows repeat the last
         row_position[i] = int(frame[FRAME_HEADER + chunk + token]);

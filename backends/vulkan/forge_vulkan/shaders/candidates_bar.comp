@@ -8,8 +8,8 @@
 #include "logits.glsl"
 
 layout(binding = 0) readonly buffer Logits { float logits[]; };
-layout(binding = 1) coherent buffer Scratch { uint scratch[]; };  // counter, flags, bar; blocks' largest
-layout(binding = 2) writeonly buffer Result { uint result[]; };   // count, flags; id and bits each
+layout(binding = 1) coherent buffer Scratch { uint scratch[]; };  // counter, flags, bar, count; blocks' largest
+layout(binding = 2) writeonly buffer Result { uint result[]; };  // count, flags; id and bits each
 layout(push_constant) uniform Push {
     uint width;
     uint size;  // of a block
@@ -33,7 +33,7 @@ void main() {
             largest = max(largest, ordered(logits[at]));
             flags |= flags_of(logits[at], any_);
         }
-        scratch[3 + block] = largest;
+        scratch[4 + block] = largest;
         atomicOr(seen, flags);
     }
     memoryBarrierBuffer();
@@ -55,7 +55,7 @@ void main() {
         barrier();
         const uint above = shift == 24 ? 0 : 0xffffffffu << (shift + 8);
         for (uint i = me; i < blocks; i += THREADS) {
-            const uint order = scratch[3 + i];
+            const uint order = scratch[4 + i];
             if ((order & above) == bar) atomicAdd(counts[order >> shift & 255u], 1);
         }
         barrier();
@@ -77,7 +77,6 @@ void main() {
         bar |= chosen << shift;
     }
     if (me > 0) return;
-    result[0] = 0;
     result[1] = scratch[1];
     scratch[0] = 0;  // for the next replay
     scratch[1] = 0;

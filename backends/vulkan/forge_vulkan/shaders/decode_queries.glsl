@@ -1,34 +1,48 @@
-// Of attention_decode.comp: the queries as they are asked for, in shared memory.
+// What attention_decode.comp begins with: queries, and the new key and value, rotated and packed.
 
-// Heads of q from `first` on into `queries`, turned; the new key, turned, and value into `staged`.
-void stage_queries(uint first, float position) {
-    const uint me = gl_LocalInvocationIndex, turning = max(1u, pairs);
-    const uint abreast = THREADS / turning, pair = me % turning;
-    vec2 turn = vec2(1.0, 0.0);
-    if (pairs > 0) turn = turned(position, frequencies[pair]) * magnitude;
-    const uint one = neox == 1 ? pair : 2 * pair, other = one + (neox == 1 ? pairs : 1);
-    // The heads of q, and after them the new key.
-    const uint heads = pairs > 0 && me / turning < abreast ? HEADS + 1 : 0;
-    for (uint h = me / turning; h < heads; h += abreast) {
-        if (h == HEADS) {
-            const uint from = first / group * SIZE;
-            const vec2 made = rotated(vec2(k[from + one], k[from + other]), turn);
-            staged[one] = made.x;
-            staged[other] = made.y;
-        } else if (first % group + h < group) {
-            const uint from = (first + h) * SIZE;
-            const vec2 made = rotated(vec2(q[from + one], q[from + other]), turn);
-            queries[h * QUADS * 4 + one] = made.x;
-            queries[h * QUADS * 4 + other] = made.y;
+// The queries, the new key behind them, and the new value.
+void stage(uint first, uint kv, float position) {
+    vec2 made[(TO_TURN + THREADS - 1) / THREADS];
+    [[unroll]] for (uint n = 0; n < made.length(); n++) {
+        const uint i = min(gl_LocalInvocationIndex + n * THREADS, TO_TURN - 1);
+        const uint h = i / TURNING, pair = i % TURNING;
+        const bool turns = pair < pairs;
+        const uint one = turns && neox == 1 ? pair : 2 * pair;
+        const uint other = turns && neox == 1 ? pair + pairs : 2 * pair + 1;
+        const uint from = h == HEADS ? kv * SIZE : min(first + h, kv * group + group - 1) * SIZE;
+        vec2 both = vec2(0.0);
+        if (one < SIZE) both.x = h == HEADS ? k[from + one] : q[from + one];
+        if (other < SIZE) both.y = h == HEADS ? k[from + other] : q[from + other];
+        made[n] = both;
+    }
+    for (uint d = gl_LocalInvocationIndex; d < VALUE_SIZE; d += THREADS) {
+        staged[SIZE + d] = v[kv * VALUE_SIZE + d];
+    }
+    [[unroll]] for (uint n = 0; n < made.length(); n++) {
+        const uint i = min(gl_LocalInvocationIndex + n * THREADS, TO_TURN - 1);
+        const uint h = i / TURNING, pair = i % TURNING;
+        const bool turns = pair < pairs;
+        const uint one = turns && neox == 1 ? pair : 2 * pair;
+        const uint other = turns && neox == 1 ? pair + pairs : 2 * pair + 1;
+        if (turns) made[n] = rotated(made[n], turned(position, frequencies[pair]) * magnitude);
+        if (h < HEADS) {
+            queries[h * QUADS + one / 4][one % 4] = made[n].x;
+            queries[h * QUADS + other / 4][other % 4] = made[n].y;
+        } else {
+            if (one < SIZE) staged[one] = made[n].x;
+            if (other < SIZE) staged[other] = made[n].y;
         }
     }
-    const uint still = 4 * QUADS - 2 * pairs;  // columns that do not turn, and padding
-    for (uint i = me; i < still * HEADS; i += THREADS) {
-        const uint h = i / still, d = 2 * pairs + i % still;
-        const bool there = first % group + h < group && d < SIZE;
-        queries[h * QUADS * 4 + d] = there ? q[(first + h) * SIZE + d] : 0.0;
+}
+
+// The new key and value as the cache has them; `keep`: and into it.
+void pack(uint row, bool keep) {
+    for (uint i = gl_LocalInvocationIndex; i < KEY_WORDS + VALUE_WORDS; i += THREADS) {
+        const bool of_key = i < KEY_WORDS;
+        const uint index = of_key ? i : i - KEY_WORDS;
+        const uint word = packed(of_key ? 0 : SIZE, index, of_key ? SIZE : VALUE_SIZE);
+        fresh[i] = word;
+        if (keep && of_key) keys[row * KEY_WORDS + index] = word;
+        if (keep && !of_key) values[row * VALUE_WORDS + index] = word;
     }
-    const uint kv = first / group;
-    for (uint d = 2 * pairs + me; d < SIZE; d += THREADS) staged[d] = k[kv * SIZE + d];
-    for (uint d = me; d < VALUE_SIZE; d += THREADS) staged[SIZE + d] = v[kv * VALUE_SIZE + d];
 }

@@ -6,13 +6,10 @@
 // columns out of shared memory, the next one is on its way into registers.
 //! target: vulkan1.3
 //! TYPE: q4_0 q4_1 q5_0 q5_1 q8_0 q2_k q3_k q4_k q5_k q6_k iq4_nl iq4_xs mxfp4 f16
+//! COOPMAT: 0 1
 #extension GL_GOOGLE_include_directive : require
-#extension GL_KHR_cooperative_matrix : require
-#extension GL_KHR_memory_scope_semantics : require
-#extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
-#extension GL_EXT_shader_16bit_storage : require
-#define SUBGROUPS 1
 #include "common.glsl"
+#include "coopmat.glsl"
 
 layout(constant_id = 2) const uint BM = 128;   // tokens of a work group
 layout(constant_id = 3) const uint BN = 128;   // rows of W of a work group
@@ -40,12 +37,16 @@ layout(push_constant) uniform Push {
 
 const uint BK = 32;
 const uint STEP = (BK + 8) / 8;  // of a row in shared memory, in 16 bytes; 8 halves against conflicts
-const uint AX = BM * BK / 8 / THREADS;
-const uint AW = BN * BK / 16 / THREADS;
+const uint LINES = BK / 8;       // of a row of x
+const uint GROUPS = BK / 16;     // of a row of W
+const uint AX = BM * LINES / THREADS;
+// Each invocation expands whole groups of 16 weights, or where there are too few, half of one.
+const uint SHARED_BY = BN * GROUPS < THREADS ? 2 : 1;
+const uint AW = BN * GROUPS * SHARED_BY / THREADS;
 
 shared uvec4 sx[BM * STEP];
 shared uvec4 sw[BN * STEP];
-shared float stage[THREADS / 32 * 256];
+shared float stage[THREADS / MATRIX_LANES * 256];
 
 uvec4 next_x[AX];
 #if QUANTISED
@@ -58,13 +59,12 @@ uvec4 next_w[2 * AW];
 void fetch(uint at) {
     [[unroll]] for (uint i = 0; i < AX; ++i) {
         const uint e = gl_LocalInvocationIndex + i * THREADS;
-        const uint row = gl_WorkGroupID.y * BM + e / (BK / 8);
-        next_x[i] = x8[row * (k / 8) + at / 8 + e % (BK / 8)];
+        next_x[i] = x8[(gl_WorkGroupID.y * BM + e / LINES) * (k / 8) + at / 8 + e % LINES];
     }
     [[unroll]] for (uint i = 0; i < AW; ++i) {
-        const uint e = gl_LocalInvocationIndex + i * THREADS;
-        const uint row = min(gl_WorkGroupID.x * BN + e / (BK / 16), n - 1);
-        const uint g = at / 16 + e % (BK / 16);
+        const uint e = (gl_LocalInvocationIndex + i * THREADS) / SHARED_BY;
+        const uint row = min(gl_WorkGroupID.x * BN + e / GROUPS, n - 1);
+        const uint g = at / 16 + e % GROUPS;
 #if QUANTISED
         load16(planes, row, k, g, next_codes[i], next_scale[i].x, next_scale[i].y);
 #else
@@ -87,23 +87,34 @@ uvec2 expanded(uint codes, vec2 scale) {
 }
 #endif
 
+uvec4 expanded_line(uint i, uint part) {
+#if QUANTISED
+    const uvec2 codes = part == 0 ? next_codes[i].xy : next_codes[i].zw;
+    return uvec4(expanded(codes.x, next_scale[i]), expanded(codes.y, next_scale[i]));
+#else
+    return next_w[2 * i + part];
+#endif
+}
+
 void put() {
     [[unroll]] for (uint i = 0; i < AX; ++i) {
         const uint e = gl_LocalInvocationIndex + i * THREADS;
-        sx[e / (BK / 8) * STEP + e % (BK / 8)] = next_x[i];
+        sx[e / LINES * STEP + e % LINES] = next_x[i];
     }
     [[unroll]] for (uint i = 0; i < AW; ++i) {
-        const uint e = gl_LocalInvocationIndex + i * THREADS;
-        const uint at = e / (BK / 16) * STEP + e % (BK / 16) * 2;
+        const uint mine = gl_LocalInvocationIndex + i * THREADS, e = mine / SHARED_BY;
+        const uint at = e / GROUPS * STEP + e % GROUPS * 2;
+        if (SHARED_BY == 2) {
+            const uint part = mine % 2;
 #if QUANTISED
-        [[unroll]] for (uint j = 0; j < 2; ++j)
-            sw[at + j] = uvec4(
-                expanded(next_codes[i][2 * j], next_scale[i]),
-                expanded(next_codes[i][2 * j + 1], next_scale[i]));
+            sw[at + part] = expanded_line(i, part);
 #else
-        sw[at] = next_w[2 * i];
-        sw[at + 1] = next_w[2 * i + 1];
+            sw[at + part] = part == 0 ? next_w[2 * i] : next_w[2 * i + 1];
 #endif
+        } else {
+            sw[at] = expanded_line(i, 0);
+            sw[at + 1] = expanded_line(i, 1);
+        }
     }
 }
 
@@ -111,13 +122,12 @@ void main() {
     const uint tokens = frame[counter];
     if (gl_WorkGroupID.y * BM >= tokens) return;
     const uint across = BM / WM;
-    const uint row = gl_SubgroupID % across * WM;
-    const uint column = gl_SubgroupID / across * WN;
+    const uint row = MATRIX_GROUP % across * WM;
+    const uint column = MATRIX_GROUP / across * WN;
 
-    coopmat<float, gl_ScopeSubgroup, 16, 16, gl_MatrixUseAccumulator> sums[WM / 16][WN / 16];
+    MATRIX_C sums[WM / 16][WN / 16];
     [[unroll]] for (uint i = 0; i < WM / 16; ++i)
-        [[unroll]] for (uint j = 0; j < WN / 16; ++j)
-            sums[i][j] = coopmat<float, gl_ScopeSubgroup, 16, 16, gl_MatrixUseAccumulator>(0.0);
+        [[unroll]] for (uint j = 0; j < WN / 16; ++j) CLEAR_C(sums[i][j]);
 
     fetch(0);
     for (uint at = 0; at < k; at += BK) {
@@ -125,28 +135,26 @@ void main() {
         barrier();
         if (at + BK < k) fetch(at + BK);
         [[unroll]] for (uint kk = 0; kk < BK / 16; ++kk) {
-            coopmat<float16_t, gl_ScopeSubgroup, 16, 16, gl_MatrixUseA> a[WM / 16];
+            MATRIX_A a[WM / 16];
             [[unroll]] for (uint i = 0; i < WM / 16; ++i)
-                coopMatLoad(a[i], sx, (row + 16 * i) * STEP + 2 * kk, STEP, gl_CooperativeMatrixLayoutRowMajor);
+                LOAD_A(a[i], sx, (row + 16 * i) * STEP + 2 * kk, STEP);
             [[unroll]] for (uint j = 0; j < WN / 16; ++j) {
-                coopmat<float16_t, gl_ScopeSubgroup, 16, 16, gl_MatrixUseB> b;
-                coopMatLoad(b, sw, (column + 16 * j) * STEP + 2 * kk, STEP, gl_CooperativeMatrixLayoutColumnMajor);
-                [[unroll]] for (uint i = 0; i < WM / 16; ++i)
-                    sums[i][j] = coopMatMulAdd(a[i], b, sums[i][j]);
+                MATRIX_B b;
+                LOAD_B(b, sw, (column + 16 * j) * STEP + 2 * kk, STEP);
+                [[unroll]] for (uint i = 0; i < WM / 16; ++i) MULTIPLY_ADD(a[i], b, sums[i][j]);
             }
         }
         barrier();
     }
 
-    const uint mine = gl_SubgroupID * 256;
+    const uint mine = MATRIX_GROUP * 256;
     [[unroll]] for (uint i = 0; i < WM / 16; ++i) {
         [[unroll]] for (uint j = 0; j < WN / 16; ++j) {
-            coopMatStore(sums[i][j], stage, mine, 16, gl_CooperativeMatrixLayoutRowMajor);
-            subgroupMemoryBarrierShared();
-            subgroupBarrier();
+            STORE_C(sums[i][j], stage, mine, 16);
+            MATRIX_BARRIER();
             // A constant number of rounds: else the sums would be an array in slow memory.
-            [[unroll]] for (uint round = 0; round < 256 / LANES; ++round) {
-                const uint e = round * LANES + gl_SubgroupInvocationID;
+            [[unroll]] for (uint round = 0; round < 256 / MATRIX_LANES; ++round) {
+                const uint e = round * MATRIX_LANES + MATRIX_LANE;
                 const uint token = gl_WorkGroupID.y * BM + row + 16 * i + e / 16;
                 const uint out_row = gl_WorkGroupID.x * BN + column + 16 * j + e % 16;
                 if (token < tokens && out_row < n) {
@@ -156,7 +164,7 @@ void main() {
                     y[token * width + first + out_row] = v;
                 }
             }
-            subgroupBarrier();
+            MATRIX_BARRIER();
         }
     }
 }

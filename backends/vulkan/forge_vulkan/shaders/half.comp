@@ -4,76 +4,73 @@
 #extension GL_GOOGLE_include_directive : require
 #include "common.glsl"
 
-layout(constant_id = 2) const uint NORM = 0;  // 1: by the root mean square, times g
-layout(constant_id = 3) const uint GATE = 0;  // as in gates.glsl; of x, times up
+layout(constant_id = 2) const uint WIDTH = 256;  // a multiple of 8
+layout(constant_id = 3) const uint NORM = 0;     // 1: by the root mean square, times g
+layout(constant_id = 4) const uint GATE = 0;     // as in gates.glsl; of x, times up
 
 layout(binding = 0) readonly buffer Frame { uint frame[]; };
-layout(binding = 1) readonly buffer X { float x[]; };
-layout(binding = 2) readonly buffer G { float g[]; };  // a norm's weight, or up
-layout(binding = 3) writeonly buffer Out { uint halves[]; };
+layout(binding = 1) readonly buffer X { vec4 x[]; };
+layout(binding = 2) readonly buffer G { vec4 g[]; };  // a norm's weight, or up
+layout(binding = 3) writeonly buffer Out { uvec2 halves[]; };
 layout(binding = 4) writeonly buffer Scales { float scales[]; };
 layout(push_constant) uniform Push {
-    uint width;    // a multiple of 8
     uint counter;
     float epsilon;
 };
 
 #include "gates.glsl"
 
-shared float room[THREADS];
+const uint FOURS = WIDTH / 4;
+const uint EACH = (FOURS + THREADS - 1) / THREADS;
 
-float total(float v) {
+shared vec2 room[THREADS];
+
+// The sum of the first and the largest of the second numbers, over the work group.
+vec2 sum_and_largest(vec2 v) {
     const uint at = gl_LocalInvocationIndex;
     room[at] = v;
-    for (uint step = THREADS / 2; step > 0; step /= 2) {
+    for (uint step_ = THREADS / 2; step_ > 0; step_ /= 2) {
         barrier();
-        if (at < step) room[at] += room[at + step];
+        if (at < step_) {
+            const vec2 other = room[at + step_];
+            room[at] = vec2(room[at].x + other.x, max(room[at].y, other.y));
+        }
     }
     barrier();
-    const float sum = room[0];
-    barrier();
-    return sum;
-}
-
-float largest(float v) {
-    const uint at = gl_LocalInvocationIndex;
-    room[at] = v;
-    for (uint step = THREADS / 2; step > 0; step /= 2) {
-        barrier();
-        if (at < step) room[at] = max(room[at], room[at + step]);
-    }
-    barrier();
-    const float most = room[0];
-    barrier();
-    return most;
-}
-
-float value(uint start, uint c) {
-    const float v = x[start + c];
-    if (NORM == 1) return v * g[c];
-    if (GATE != 0) return gated(GATE, v, g[start + c]);
-    return v;
+    return room[0];
 }
 
 void main() {
     const uint row = gl_WorkGroupID.x;
     if (row >= frame[counter]) return;
-    const uint start = row * width;
-    float squares = 0, most = 0;
-    for (uint c = gl_LocalInvocationIndex; c < width; c += THREADS) {
-        if (NORM == 1) squares += x[start + c] * x[start + c];
-        const float v = abs(value(start, c));
+    vec4 v[EACH];
+    vec2 mine = vec2(0);
+    [[unroll]] for (uint i = 0; i < EACH; ++i) {
+        const uint c = gl_LocalInvocationIndex + i * THREADS;
+        if (c >= FOURS) continue;
+        v[i] = x[row * FOURS + c];
+        if (NORM == 1) {
+            mine.x += dot(v[i], v[i]);
+            v[i] *= g[c];
+        } else if (GATE != 0) {
+            const vec4 up = g[row * FOURS + c];
+            [[unroll]] for (uint j = 0; j < 4; ++j) v[i][j] = gated(GATE, v[i][j], up[j]);
+        }
         // A comparison with NaN is false: what is not finite stays as it is, and so does its row.
-        if (v < 1e38) most = max(most, v);
+        [[unroll]] for (uint j = 0; j < 4; ++j)
+            if (abs(v[i][j]) < 1e38) mine.y = max(mine.y, abs(v[i][j]));
     }
-    float inverse = 1.0;
-    if (NORM == 1) inverse = inversesqrt(total(squares) / float(width) + epsilon);
-    most = largest(most);
+    const vec2 found = sum_and_largest(mine);
+    const float inverse = NORM == 1 ? inversesqrt(found.x / float(WIDTH) + epsilon) : 1.0;
     int exponent = 0;
-    if (most > 0.0) frexp(most, exponent);
+    if (found.y > 0.0) frexp(found.y, exponent);
     exponent = clamp(exponent - 12, -100, 100);
     const float down = ldexp(1.0, -exponent);
-    for (uint c = 2 * gl_LocalInvocationIndex; c < width; c += 2 * THREADS)
-        halves[(start + c) / 2] = packHalf2x16(vec2(value(start, c), value(start, c + 1)) * down);
+    [[unroll]] for (uint i = 0; i < EACH; ++i) {
+        const uint c = gl_LocalInvocationIndex + i * THREADS;
+        if (c >= FOURS) continue;
+        const vec4 s = v[i] * down;
+        halves[row * FOURS + c] = uvec2(packHalf2x16(s.xy), packHalf2x16(s.zw));
+    }
     if (gl_LocalInvocationIndex == 0) scales[row] = ldexp(inverse, exponent);
 }

@@ -107,24 +107,31 @@ def attention(
     out: Activation,
     *,
     sinks: Region | None = None,
+    left: Region | None = None,
     rows_each: int = 0,
 ) -> None:
     """Record attention of any number of tokens, whose keys and values are in the cache.
 
-    `sinks` are float32 [heads]; `out` is not q. A work group has 16 times `rows_each` (1, 2 or 4)
-    rows, of a head and a token each; 0 chooses.
+    `sinks` are float32 [heads]; `out` is not q. With `left`, only of what attention_coopmat left. A
+    work group has 16 times `rows_each` (1, 2 or 4) rows, of a head and a token each; 0 chooses.
     """
     each = rows_each or _rows_each(tape, shape, q.most)
     tape.run(
         f"attention.CACHE={cache.dtype}",
-        [tape.frame, q.region, cache.keys, cache.values, sinks or tape.frame, out.region],
+        [
+            *(tape.frame, q.region, cache.keys, cache.values, sinks or tape.frame, out.region),
+            left or tape.frame,
+        ],
         (ceil(q.most * shape.group, 16 * each), shape.kv_heads, 1),
         writes=[5],
         push=struct.pack(
             *("IIIiIIff", shape.kv_heads, shape.group, cache.capacity, shape.window),
             *(int(shape.causal), int(sinks is not None), shape.scale, shape.softcap),
         ),
-        constants=(_THREADS, 1, shape.size, shape.value_size, each, int(shape.softcap > 0)),
+        constants=(
+            *(_THREADS, 1, shape.size, shape.value_size, each),
+            *(int(shape.softcap > 0), int(left is not None)),
+        ),
     )
 
 

@@ -19,7 +19,7 @@ _LARGE = 1 << 25
 """Weights of a gate's half, from which its kernel is bound by memory alone."""
 _FULL_GRID = 16384
 """Work groups from which on some go on to further rows instead: each has its prologue."""
-_TILES = (128, 64, 32, 32), (64, 64, 32, 32)
+TILES = (128, 64, 32, 32), (64, 64, 32, 32)
 """Tokens and rows of a work group, then of its subgroups, in shaders/gemm.comp."""
 _COOPMAT_LANES = 32
 
@@ -155,6 +155,7 @@ def _shape(unit: int, kind: str, n: int, k: int, *, gate: bool) -> tuple[int, in
         threads = 512
     elif k >= 8192 and FORMATS[kind].size / FORMATS[kind].columns > 0.7:
         threads, rows = 512, 1
+    threads = min(threads, 32 * unit)  # subgroups of a group: no driver is known that takes fewer
     groups = ceil(n, threads // unit * rows)
     return max(unit, threads), rows, max(1, min(8, groups // _FULL_GRID))
 
@@ -184,20 +185,30 @@ def halve(
         [tape.frame, x.region, other, out.region, out.scales],
         (x.most, 1, 1),
         writes=[3, 4],
-        push=struct.pack("IIf", x.width, x.counter, norm.epsilon if norm else 0.0),
-        constants=(256, 1, int(norm is not None), GATES[gate[0]] if gate else 0),
+        push=struct.pack("If", x.counter, norm.epsilon if norm else 0.0),
+        constants=(256, 1, x.width, int(norm is not None), GATES[gate[0]] if gate else 0),
     )
 
 
 def multiply_halves(
-    tape: Tape, x: Halves, matrix: Matrix, out: Activation, added: Added = NOTHING
+    tape: Tape,
+    x: Halves,
+    matrix: Matrix,
+    out: Activation,
+    added: Added = NOTHING,
+    *,
+    tile: tuple[int, int, int, int] | None = None,
 ) -> None:
-    """Record out = x W^T in cooperative matrices."""
+    """Record out = x W^T in cooperative matrices; a device without them gets their emulation.
+
+    `tile` is of TILES; left out, it is chosen.
+    """
+    real = tape.features.coopmat
     for part in matrix.parts:
-        tile = _tile(tape, out.most)
+        tile = tile or _tile(tape, out.most)
         threads = tile[0] // tile[2] * (tile[1] // tile[3]) * _COOPMAT_LANES
         tape.run(
-            f"gemm.TYPE={matrix.kind}",
+            f"gemm.TYPE={matrix.kind}.COOPMAT={int(real)}",
             [
                 tape.frame,
                 x.region,
@@ -215,13 +226,13 @@ def multiply_halves(
                 *(threads, _COOPMAT_LANES, *tile),
                 *(int(added.bias is not None), int(added.residual is not None)),
             ),
-            subgroup=_COOPMAT_LANES,
+            subgroup=_COOPMAT_LANES if real else 0,
         )
 
 
 def _tile(tape: Tape, tokens: int) -> tuple[int, int, int, int]:
     """The larger tile where there are tokens for it and shared memory has room."""
-    large, small = _TILES
+    large, small = TILES
     threads = large[0] // large[2] * (large[1] // large[3]) * _COOPMAT_LANES
     room = 80 * (large[0] + large[1]) + threads // _COOPMAT_LANES * 1024
     return large if tokens > small[0] and room <= tape.features.shared_bytes else small

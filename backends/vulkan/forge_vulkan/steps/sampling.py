@@ -64,8 +64,8 @@ def greedy_token(result: Array, place: int = 0) -> int:
 
 
 def candidates_scratch_bytes(width: int) -> int:
-    """Room for the largest of each block; its first two words must be 0 once."""
-    return 4 * (3 + _blocks(width, MOST_CANDIDATES)[1])
+    """Room for the largest of each block; its first four words must be 0 once."""
+    return 4 * (4 + _blocks(width, MOST_CANDIDATES)[1])
 
 
 def candidates(
@@ -87,7 +87,7 @@ def candidates(
         "candidates",
         [logits.region, scratch, result],
         (ceil(logits.width, _THREADS), 1, 1),
-        writes=[2],
+        writes=[1, 2],
         push=struct.pack("II", logits.width, ROOM),
         constants=(_THREADS, 1),
     )

@@ -13,8 +13,9 @@ from forge import reference
 from forge.backend import Array, StateSpec
 from forge_vulkan import kv
 from forge_vulkan.steps import attention as steps
-from forge_vulkan.steps import attention_decode
+from forge_vulkan.steps import attention_coopmat, attention_decode
 from forge_vulkan.steps.attention import Heads, Rotation
+from forge_vulkan.steps.products import Coded
 from forge_vulkan.tape import Tape
 
 
@@ -38,6 +39,8 @@ class Attending:
         sinks: bool = False,
         rows_each: int = 0,
         tile: int = 0,
+        coded: bool = False,
+        coopmat: bool = False,
         **limits,
     ) -> None:
         self.stage, self.random = stage, np.random.default_rng(5)
@@ -58,6 +61,9 @@ class Attending:
         self._recorded: dict[int, tuple[Any, Any, Any]] = {}
         self.sinks = 2 * self.random.standard_normal(heads, np.float32) if sinks else None
         self._sinks = stage.array(self.sinks) if self.sinks is not None else None
+        width = heads * value_size
+        self.coopmat = coopmat
+        self.coded = Coded(stage.room(Coded.size(width)), width) if coded else None
 
     def inputs(self, count: int) -> list[Array]:
         """Random q, k and v."""
@@ -84,11 +90,12 @@ class Attending:
                 q=query if self.rotation else None,
                 rotated=query if self.rotation else None,
             )
-            steps.attention(
-                *(tape, self.shape, self.cache, query, out),
-                sinks=self._sinks,
-                rows_each=self.rows_each,
-            )
+            given = tape, self.shape, self.cache, query, out
+            if self.coopmat:
+                left = self.stage.room(attention_coopmat.left_bytes(self.shape, query.most))
+                attention_coopmat.attention_coopmat(*given, left=left, sinks=self._sinks)
+            else:
+                steps.attention(*given, sinks=self._sinks, rows_each=self.rows_each)
 
         self.stage.run(len(q), write, positions=positions, slots=slots)
         return read(out, len(q))
@@ -109,6 +116,7 @@ class Attending:
                     shares=shares,
                     rotation=self.rotation,
                     sinks=self._sinks,
+                    following=self.coded,
                     tile=self.tile,
                 )
 
@@ -159,7 +167,12 @@ class Attending:
 
     @property
     def bound(self) -> float:
-        """Rotated numbers are now and then rounded to the other neighbour in half precision."""
+        """Rotated numbers are now and then rounded to the other neighbour in half precision.
+
+        Cooperative matrices take queries and weights in half precision.
+        """
+        if self.coopmat:
+            return 3e-6
         if self.dtype == "f32" or not self.rotation:
             return 1e-10
         return 1e-7 if self.dtype == "f16" else 1e-5

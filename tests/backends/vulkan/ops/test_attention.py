@@ -7,6 +7,9 @@ import pytest
 from tests.backends.vulkan.ops.attending import Attending, held
 from tests.backends.vulkan.ops.stage import Stage, error
 
+from forge_vulkan.steps.attention import attention
+from forge_vulkan.tape import Tape
+
 SHARED = [(1, 1), (4, 4), (8, 2), (7, 1), (6, 2), (9, 3)]
 SIZES = [(80, 80), (72, 72), (256, 256), (192, 128), (64, 112), (6, 10)]
 
@@ -131,3 +134,26 @@ def test_what_was_cut_never_shows_again(stage: Stage):
     node.prefill(q, k, v, range(40, 60))  # a run that went wrong, and was cut
     node.check(range(30, 45))
     node.check(range(45, 64))
+
+
+@pytest.mark.parametrize("rows_each", [1, 4])
+def test_only_the_rows_that_were_left_are_computed(stage: Stage, rows_each):
+    node = Attending(stage, 8, 2, dtype="f16")
+    tokens = node.inputs(40)  # 160 rows of each kv head
+    whole = node.prefill(*tokens, range(40)).reshape(40, 2, 4, 64)
+    flags = np.array([[1, 0, 1], [0, 1, 0]], np.uint32)  # by kv head and 64 rows, or 16 tokens
+    left, out = stage.room(24), stage.rows(8 * 64, most=40)
+    left.view(np.uint32)[:] = flags.ravel()
+    query = stage.activation(tokens[0], most=40)
+
+    def write(tape: Tape) -> None:
+        attention(tape, node.shape, node.cache, query, out, left=left, rows_each=rows_each)
+
+    stage.run(40, write, positions=range(40))
+    found = out.region.view(np.float32).reshape(40, 2, 4, 64)
+    for token in range(40):
+        for kv_head in range(2):
+            if flags[kv_head, token // 16]:
+                assert (found[token, kv_head] == whole[token, kv_head]).all()
+            else:
+                assert np.isnan(found[token, kv_head]).all()

@@ -9,9 +9,18 @@ from tests.backends.vulkan.ops.stage import Stage, error
 
 from forge_vulkan.steps.attention import Heads
 from forge_vulkan.steps.attention_decode import splits
+from forge_vulkan.steps.products import Coded
 
 SHARED = [(1, 1), (8, 2), (7, 1), (20, 2)]
 SIZES = [(80, 80), (72, 72), (256, 256), (192, 128), (16, 16), (6, 10)]
+
+
+def codes_of(row: Coded):
+    """Codes [groups, 16], their scales, and the scales times the sum of codes."""
+    lines = row.width // 16
+    codes = row.region.view(np.int8)[: 16 * lines].reshape(lines, 16).astype(float)
+    pairs = row.region.view(np.float32)[4 * lines : 6 * lines].reshape(lines, 2)
+    return codes, pairs[:, 0], pairs[:, 1]
 
 
 @pytest.mark.parametrize(("heads", "kv_heads"), SHARED)
@@ -23,6 +32,54 @@ def test_heads_that_share_keys_are_right(stage: Stage, heads, kv_heads, shares):
         node.check(range(start, start + 64))
     for position in (3, 63, 64, 65, 127, 128, 191, 192, 255, 257):
         node.check_decode(position, shares=shares)
+
+
+@pytest.mark.parametrize("stage", ["subgroups"], indirect=True)
+@pytest.mark.parametrize("dtype", ["f32", "f16", "q8_0"])
+def test_a_device_without_arithmetic_over_subgroups_finds_the_same(stage: Stage, dtype):
+    node = Attending(stage, 6, 2, 96, dtype=dtype, sinks=True, dims=64, softcap=30.0)
+    for position in range(40):
+        node.check_decode(position, shares=2)
+
+
+@pytest.mark.parametrize(("heads", "size"), [(8, 128), (4, 16)])
+def test_any_number_of_shares_is_merged(stage: Stage, heads, size):
+    node = Attending(stage, heads, 1, size, capacity=420, dtype="f16")
+    for start in range(0, 384, 64):
+        node.check(range(start, start + 64))
+    for position in (15, 16, 130, 300, 384, 385):
+        node.check_decode(position, shares=26)
+
+
+@pytest.mark.parametrize(("heads", "kv_heads", "size"), [(4, 2, 64), (10, 1, 80), (3, 3, 16)])
+@pytest.mark.parametrize("shares", [1, 3])
+def test_a_row_goes_out_as_int8_too(stage: Stage, heads, kv_heads, size, shares):
+    node = Attending(stage, heads, kv_heads, size, coded=True)
+    for position in range(33):
+        tokens = node.inputs(1)
+        found = node.decode(*tokens, position, shares=shares)
+        assert error(found, node.truth(*tokens, [position])) < node.bound
+        codes, scales, sums = codes_of(node.coded)
+        groups = found.reshape(-1, 16)
+        assert scales == pytest.approx(np.abs(groups).max(axis=1) / 127, rel=1e-6)
+        assert (np.abs(codes * scales[:, None] - groups) <= 0.5001 * scales[:, None]).all()
+        assert sums == pytest.approx(scales * codes.sum(axis=1))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_makes_its_groups_scales_none(stage: Stage, bad):
+    node = Attending(stage, 4, 2, 64, coded=True)
+    tokens = node.inputs(1)
+    tokens[2][0, 20] = bad  # kv head 0, columns 16 to 31
+    node.decode(*tokens, 0)
+    _, scales, _ = codes_of(node.coded)
+    assert np.isnan(scales).nonzero()[0].tolist() == [1, 5]
+
+
+def test_values_that_are_no_whole_groups_do_not_go_out_as_int8(stage: Stage):
+    node = Attending(stage, 4, 2, 72, coded=True)
+    with pytest.raises(ValueError, match="72"):
+        node.decode(*node.inputs(1), 0)
 
 
 @pytest.mark.parametrize(
@@ -152,6 +209,7 @@ def test_a_window_forgets_what_was_no_number(stage: Stage):
 def test_keys_are_split_among_three_work_groups_a_compute_unit():
     llama = Heads(32, 8, 128, 128, 0.1)
     assert splits(132, llama, 8192) == 49
-    assert splits(132, llama, 256) == 4
+    assert splits(132, llama, 256) == 8
     assert splits(132, llama, 20) == 1
+    assert splits(132, Heads(9, 3, 64, 64, 0.1), 8192) == 64
     assert splits(2, llama, 8192) == 1

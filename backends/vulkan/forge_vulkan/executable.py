@@ -23,8 +23,9 @@ from forge_vulkan.recordings import Recordings
 from forge_vulkan.runtime.kernels import Kernels
 from forge_vulkan.runtime.memory import Arenas
 from forge_vulkan.runtime.pacing import Pace
-from forge_vulkan.runtime.recording import Commands, Profile
-from forge_vulkan.runtime.submission import Queue
+from forge_vulkan.runtime.profile import Profile
+from forge_vulkan.runtime.recording import Commands
+from forge_vulkan.runtime.submission import Queue, nowhere
 from forge_vulkan.sections import Shape
 from forge_vulkan.sizes import HEAD_ROWS, Sizes
 from forge_vulkan.workplace import Workplace
@@ -163,6 +164,7 @@ class VulkanExecutable(Executable):
         if self._decoding:
             self._decoding.open = False
             self._decoding.finish()
+        self._queue.where = nowhere  # the marks' memory is given back, and others wait as well
         self._commands.close()
         for arenas in (self._device, *self._hosts):
             arenas.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from forge.backend import Op
 from forge_vulkan.frame import Frame
 from forge_vulkan.kv import state_bytes
 from forge_vulkan.marks import Marks
@@ -21,8 +22,9 @@ class Workplace:
         self.sizes, self.plan = sizes, sizes.plan
         self._device, self._upload, self.download = device, upload, download
         graph = sizes.graph
-        layers = len({node.layer for node in graph.nodes if node.layer >= 0})
-        self.marks = Marks(download, layers)
+        # What comes after the layers counts as one more: the last that attends is the last.
+        last = max((node.layer for node in graph.nodes if node.op is Op.ATTENTION), default=-1)
+        self.marks = Marks(download, last + 1)
         self.caches = {name: device.region(state_bytes(s)) for name, s in graph.state.items()}
         self.memory = device.region(sizes.memory)
         self.one, self.many = (Frame(device, upload, n) for n in (1, sizes.chunk))

@@ -9,7 +9,7 @@ import vulkan
 
 from forge.backend import BackendUnavailable, Memory
 from forge_vulkan.runtime import fault, vk
-from forge_vulkan.runtime.features import enabled, features
+from forge_vulkan.runtime.features import UNIFIED, enabled, features, switched_off
 from forge_vulkan.runtime.instance import Listed
 
 _COMPUTE_UNITS = {"discrete": 64, "integrated": 16, "software": 2}
@@ -22,6 +22,7 @@ class Gpu:
     def __init__(self, listed: Listed) -> None:
         self.listed = listed
         self.features = features(listed)
+        self._shares = UNIFIED not in switched_off()
         self.family = _family(listed)
         chain, extensions = enabled(listed)
         extensions += [name for name in (_BUDGET,) if name in listed.extensions]
@@ -88,7 +89,7 @@ class Gpu:
             vulkan.VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT | vulkan.VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT
         )
         local = [heap for flags, heap in self.kinds if flags & both == both]
-        return self.listed.device.kind != "discrete" and bool(local)
+        return self._shares and self.listed.device.kind != "discrete" and bool(local)
 
     @cached_property
     def allocation_bytes(self) -> int:

@@ -20,6 +20,8 @@ WITHOUT = "FORGE_VULKAN_WITHOUT"
 NAMES = ("subgroups", "sizes", "dot", "half", "coopmat")
 """Arithmetic over a subgroup; a kernel's subgroup size; dot products of four bytes; 16-bit floats;
 cooperative matrices."""
+UNIFIED = "unified"
+"""Memory that host and device share; without it everything is copied, as to a card of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Features:
 
 def features(listed: Listed) -> Features:
     """What the device says, less what the environment switches off."""
-    off = _switched_off()
+    off = switched_off()
     subgroup = vk.struct("VkPhysicalDeviceSubgroupProperties")
     sizes = vk.struct("VkPhysicalDeviceSubgroupSizeControlProperties")
     has_sizes = _has(listed, "VK_EXT_subgroup_size_control", (1, 3))
@@ -87,11 +89,13 @@ def features(listed: Listed) -> Features:
     )
 
 
-def _switched_off() -> frozenset[str]:
+def switched_off() -> frozenset[str]:
+    """What the environment says to do without; a name that is none is BackendUnavailable."""
+    known = (*NAMES, UNIFIED)
     asked = frozenset(name for name in os.environ.get(WITHOUT, "").split(",") if name)
-    if unknown := asked - {*NAMES}:
+    if unknown := asked - {*known}:
         raise BackendUnavailable(
-            f"{WITHOUT} names {', '.join(sorted(unknown))}; known are {', '.join(NAMES)}"
+            f"{WITHOUT} names {', '.join(sorted(unknown))}; known are {', '.join(known)}"
         )
     return asked
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import struct
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 import vulkan
 
 from forge.backend import BackendUnavailable, Progress
-from forge_vulkan.runtime import vk
+from forge_vulkan.runtime import kept, vk
 from forge_vulkan.runtime.device import Gpu
 
 SPIRV = Path(__file__).parent.parent / "spirv"
@@ -61,7 +58,7 @@ class Kernels:
         self._collected: dict[Wanted, None] | None = None
         self._kernels: dict[Wanted, Kernel] = {}
         self._shapes: dict[_Shape, tuple[Any, Any]] = {}
-        self._file = cache_folder() / f"{_identity(gpu)}.bin"
+        self._file = kept.folder() / f"{_identity(gpu)}.bin"
         self._cache = self._opened()
         self._saved = 0
 
@@ -121,10 +118,7 @@ class Kernels:
         data = vk.ffi.new("char[]", size[0])
         vk.call("vkGetPipelineCacheData", self.gpu.handle, self._cache, size, data)
         with suppress(OSError):
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self._file.parent, delete=False) as file:
-                file.write(vk.ffi.buffer(data, size[0]))
-            os.replace(file.name, self._file)
+            kept.write(self._file, bytes(vk.ffi.buffer(data, size[0])))
 
     def close(self) -> None:
         """Give all of it back."""
@@ -138,13 +132,11 @@ class Kernels:
         self._shapes.clear()
 
     def _opened(self) -> Any:
-        """The driver checks what it is given, and starts anew where it is not its own."""
-        kept = b""
-        with suppress(OSError):
-            kept = self._file.read_bytes()
-        data = vk.ffi.from_buffer(kept)
+        """The driver checks whether it is its own; not every one checks that it is whole."""
+        before = kept.read(self._file)
+        data = vk.ffi.from_buffer(before)
         wanted = vk.struct(
-            "VkPipelineCacheCreateInfo", initialDataSize=len(kept), pInitialData=data
+            "VkPipelineCacheCreateInfo", initialDataSize=len(before), pInitialData=data
         )
         made = vk.ffi.new("VkPipelineCache *")
         vk.call("vkCreatePipelineCache", self.gpu.handle, wanted, vk.NULL, made)
@@ -246,12 +238,6 @@ def _stage(module: Any, constants: tuple[int | float, ...], subgroup: int) -> An
         pName="main",
         **more,
     )
-
-
-def cache_folder() -> Path:
-    """Where compiled pipelines are kept between starts."""
-    given = os.environ.get("FORGE_VULKAN_CACHE")
-    return Path(given) if given else platformdirs.user_cache_path("forge") / "vulkan"
 
 
 def _identity(gpu: Gpu) -> str:

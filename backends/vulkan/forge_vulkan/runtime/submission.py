@@ -22,6 +22,11 @@ _QUIET_S = 0.25
 """Of waiting, before the log is told about it; then again after twice as long."""
 
 
+def nowhere() -> str:
+    """What a queue says of its last piece of work before anything was marked."""
+    return ""
+
+
 class Queue:
     """Owns the fences; work is finished in the order in which it was submitted."""
 
@@ -29,7 +34,7 @@ class Queue:
         self._gpu, self.limit = gpu, limit
         self._free: list[Any] = []
         self._all: list[Any] = []
-        self.where: Callable[[], str] = lambda: ""
+        self.where: Callable[[], str] = nowhere
         """Asked for the last finished piece of work when the device is stuck."""
 
     def submit(self, buffers: Sequence[Any]) -> Any:

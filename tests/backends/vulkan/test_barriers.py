@@ -1,0 +1,202 @@
+"""Barriers stand where data flows, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.backends.vulkan.desk import Desk
+from tests.backends.vulkan.tiny_models import tiny
+
+from forge.gguf import open_gguf
+from forge.models import build_graph
+from forge.weights import Weights
+from forge_vulkan.loading import load
+from forge_vulkan.recordings import Recordings
+from forge_vulkan.runtime.kernels import Kernel
+from forge_vulkan.runtime.memory import Arenas, Region
+from forge_vulkan.runtime.profile import Profile
+from forge_vulkan.runtime.recording import Commands, Recording
+from forge_vulkan.sizes import Sizes
+from forge_vulkan.workplace import Workplace
+
+BARRIER = "barrier"
+Reads, Writes = Sequence[Region], Sequence[Region]
+Event = tuple[Reads, Writes] | str
+
+
+class Noted(Recording):
+    """A recording that also keeps what it was given, and where it put barriers."""
+
+    def __init__(self, commands: Commands, profile: Profile | None = None) -> None:
+        self.events: list[Event] = []
+        super().__init__(commands, profile)
+
+    def dispatch(
+        self,
+        kernel: Kernel,
+        bindings: Sequence[Region],
+        groups: tuple[int, int, int],
+        *,
+        writes: Sequence[int],
+        **more: Any,
+    ) -> None:
+        super().dispatch(kernel, bindings, groups, writes=writes, **more)
+        if 0 not in groups:
+            written = [bindings[i] for i in writes]
+            self.events.append(([b for i, b in enumerate(bindings) if i not in writes], written))
+
+    def copy(self, source: Region, target: Region) -> None:
+        super().copy(source, target)
+        self.events.append(([source], [target]))
+
+    def fill(self, target: Region, word: int = 0) -> None:
+        super().fill(target, word)
+        self.events.append(([], [target]))
+
+    def _barrier(self, *given: int) -> None:
+        super()._barrier(*given)
+        self.events.append(BARRIER)
+
+
+class NotedCommands(Commands):
+    """Makes such recordings, and keeps them."""
+
+    def __init__(self, gpu: Any) -> None:
+        super().__init__(gpu)
+        self.made: list[Noted] = []
+
+    def recording(self, profile: Profile | None = None) -> Recording:
+        self.made.append(Noted(self, profile))
+        return self.made[-1]
+
+
+def conflict(one: Event, other: Event) -> bool:
+    """Whether the second has to wait for the first."""
+    assert not isinstance(one, str)
+    assert not isinstance(other, str)
+    touched = [*other[0], *other[1]]
+    return any(w.meets(t) for w in one[1] for t in touched) or any(
+        r.meets(w) for r in one[0] for w in other[1]
+    )
+
+
+def missing_and_needless(events: Sequence[Event]) -> tuple[int, int]:
+    """Conflicts with no barrier between, and barriers before which nothing conflicts."""
+    missing = needless = 0
+    since: list[Event] = []
+    fresh = False
+    before: list[Event] = []
+    for event in events:
+        if isinstance(event, str):
+            before, since, fresh = since, [], True
+            continue
+        missing += any(conflict(earlier, event) for earlier in since)
+        if fresh:
+            needless += not any(conflict(earlier, event) for earlier in before)
+            fresh = False
+        since.append(event)
+    return missing, needless
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma3", "qwen3moe", "gpt-oss", "gpt2"])
+def test_every_section_of_a_model_has_all_barriers_that_it_needs_and_no_other(
+    desk: Desk, tmp_path: Path, architecture: str
+) -> None:
+    path = tiny(tmp_path, architecture, quant="q8_0")
+    device, upload, download = (Arenas(desk.gpu, use) for use in ("device", "upload", "download"))
+    commands = NotedCommands(desk.gpu)
+    with open_gguf(path) as file:
+        graph = build_graph(file, context=64)
+        sizes = Sizes(graph, desk.kernels)
+        weights = Weights(graph, file)
+        loaded = load(desk.kernels, desk.queue, weights, sizes.placement, lambda *_: None)
+        place = Workplace(sizes, device, upload, download)
+        recorded = Recordings(desk.kernels, commands, place, loaded.matrices, loaded.vectors)
+    assert recorded.samples
+    dispatches = 0
+    for recording in commands.made:
+        *events, last = recording.events
+        assert last == BARRIER  # for the submission that follows, and for the host
+        assert missing_and_needless(events) == (0, 0)
+        dispatches += len(events)
+        assert recording.count.barriers == recording.events.count(BARRIER)
+    assert dispatches > 40
+    commands.close()
+    for arenas in (device, upload, download):
+        arenas.close()
+    loaded.close()
+
+
+Step = Callable[[Noted, dict[str, Region], Kernel], None]
+
+
+def write(name: str) -> Step:
+    return lambda recording, regions, kernel: recording.dispatch(
+        kernel, [regions[name]], (1, 1, 1), writes=[0], push=b"\0\0\0\0"
+    )
+
+
+def read(name: str) -> Step:
+    """A kernel that is said to change nothing."""
+    return lambda recording, regions, kernel: recording.dispatch(
+        kernel, [regions[name]], (1, 1, 1), writes=[], push=b"\0\0\0\0"
+    )
+
+
+def copy(source: str, target: str) -> Step:
+    return lambda recording, regions, _: recording.copy(regions[source], regions[target])
+
+
+def fill(name: str) -> Step:
+    return lambda recording, regions, _: recording.fill(regions[name])
+
+
+@pytest.mark.parametrize(
+    ("steps", "barriers"),
+    [
+        pytest.param([write("a"), write("b")], 0, id="apart"),
+        pytest.param([write("a"), read("a")], 1, id="read after write"),
+        pytest.param([read("a"), write("a")], 1, id="write after read"),
+        pytest.param([write("a"), write("a")], 1, id="write after write"),
+        pytest.param([read("a"), read("a"), copy("a", "b")], 0, id="read after read"),
+        pytest.param([write("left"), write("right")], 0, id="parts of one buffer"),
+        pytest.param([write("left"), read("whole")], 1, id="a part and the whole"),
+        pytest.param([write("a"), write("b"), read("a"), read("b")], 1, id="one for two"),
+        pytest.param([write("a"), read("a"), write("b"), read("b")], 2, id="one after another"),
+        pytest.param([write("a"), read("a"), read("a")], 1, id="seen is seen"),
+        pytest.param([fill("a"), copy("a", "b"), read("b")], 2, id="copies"),
+        pytest.param([write("a"), read("a"), copy("a", "b")], 2, id="a copy sees kernels anew"),
+        pytest.param([fill("a"), read("a"), copy("a", "b")], 1, id="a copy behind a full one"),
+    ],
+)
+def test_a_barrier_comes_between_what_depends_on_each_other(
+    desk: Desk, steps: list[Step], barriers: int
+) -> None:
+    whole = desk.array(np.zeros(128, np.int32))
+    regions = {name: desk.array(np.zeros(64, np.int32)) for name in "ab"}
+    regions |= {"whole": whole, "left": whole.part(0, 256), "right": whole.part(256, 256)}
+    kernel = desk.kernels.get("mark", bindings=1, push=4, constants=(1, 1))
+    recording = Noted(desk.commands)
+    for step in steps:
+        step(recording, regions, kernel)
+    assert recording.count.barriers == barriers
+    desk.queue.run([recording.end()])
+    assert recording.count.barriers == barriers + 1
+
+
+def test_a_mark_is_written_behind_a_barrier_and_asks_for_none(desk: Desk) -> None:
+    regions = {name: desk.array(np.zeros(64, np.int32)) for name in ("a", "b", "mark")}
+    kernel = desk.kernels.get("mark", bindings=1, push=4, constants=(1, 1))
+    recording = Noted(desk.commands)
+    recording.after_barrier(kernel, [regions["mark"]], b"\5\0\0\0")
+    write("a")(recording, regions, kernel)
+    write("b")(recording, regions, kernel)
+    assert recording.count.barriers == 0
+    write("a")(recording, regions, kernel)
+    desk.queue.run([recording.end()])
+    assert recording.count.barriers == 2
+    assert regions["mark"].view(np.int32)[0] == 5

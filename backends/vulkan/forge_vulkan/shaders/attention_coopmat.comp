@@ -7,7 +7,7 @@
 // of these: scores and weights go through shared memory, and a row's factor comes as a matrix that
 // has it in each column. Rows of several slots, or a value that is not finite beside a row that does
 // not see it, are left to attention.comp: `left` says so.
-//! target: vulkan1.3
+//! target: vulkan1.2
 //! COOPMAT: 0 1
 #extension GL_GOOGLE_include_directive : require
 #include "common.glsl"

@@ -66,6 +66,7 @@ class Supervisor:
     ) -> None:
         if not order:
             raise NoBackend("no backend is installed: run `forge plugins` to see why")
+        order = [item for item in order if not (isinstance(item, Place) and item.nothing)] or order
         places = [item for item in order if isinstance(item, Place)]
         objections = {place.spec.name: place.objection for place in places}
         specs = [item.spec if isinstance(item, Place) else item for item in order]
@@ -265,7 +266,10 @@ class Supervisor:
             if failed.floor:
                 specs[:] = [failed]
             raise self._none_left() from error
-        tried = incident is not None and not isinstance(error, BackendUnavailable)
+        absent = isinstance(error, BackendUnavailable)
+        if absent:
+            self._past.unavailable(failed)
+        tried = incident is not None and not absent
         fallback = Fallback(failed.name, specs[0].name, str(error), shown, tried, record)
         attempt.fallbacks.append(fallback)
         return fallback

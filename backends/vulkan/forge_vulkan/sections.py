@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 from forge.backend import Op
 from forge_vulkan.emit import Emitter, Work
+from forge_vulkan.emitters import record
 from forge_vulkan.frame import Frame
 from forge_vulkan.marks import Marks
 from forge_vulkan.plan import Plan, Step
 from forge_vulkan.runtime.kernels import Kernels
 from forge_vulkan.runtime.memory import Region
 from forge_vulkan.runtime.pacing import Piece
-from forge_vulkan.runtime.recording import Commands, Profile
+from forge_vulkan.runtime.profile import Profile
+from forge_vulkan.runtime.recording import Commands
 from forge_vulkan.steps import products
 from forge_vulkan.tape import ROWS, TOKENS, Activation, Tape
 from forge_vulkan.values import places
@@ -77,7 +79,7 @@ class Recorder:
             wait = waiting(self.plan, self.kernels, most)
             values = {**kept(shape), **self._placed(shape, steps, memory, wait)}
             emitter = Emitter(tape, self.plan, self.work, values, most=most, waiting=wait)
-            emitter.record(steps, before)
+            record(emitter, steps, before)
         after(tape)
         pieces.append(Piece(tape.recording.end(), done))
         return pieces

@@ -13,7 +13,8 @@ from tests.backends.vulkan.tiny_models import recorded, tiny
 
 from forge_vulkan.runtime.kernels import Kernel
 from forge_vulkan.runtime.memory import Region
-from forge_vulkan.runtime.recording import Commands, Profile, Recording
+from forge_vulkan.runtime.profile import Profile
+from forge_vulkan.runtime.recording import Commands, Recording
 
 BARRIER = "barrier"
 Reads, Writes = Sequence[Region], Sequence[Region]

@@ -9,15 +9,16 @@ import pytest
 from tests.backends.vulkan.desk import Desk
 from tests.backends.vulkan.tiny_models import graph_of, recorded, tiny
 
-from forge.models import ARCHITECTURES
 from forge_vulkan.runtime.recording import Commands
 from forge_vulkan.sizes import Sizes
 
 PLAIN = "subgroups,sizes,dot,half,coopmat"
+VARIED = ("llama", "gemma3", "qwen3moe", "gpt-oss", "gpt2")
+"""Architectures whose steps are of every kind; recording compiles, so not all are."""
 
 
 @pytest.mark.parametrize("without", ["", PLAIN])
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", VARIED)
 def test_all_that_a_model_works_in_is_in_the_one_allocation_that_was_counted(
     open_desk: Callable[[str], Desk], tmp_path: Path, architecture: str, without: str
 ) -> None:

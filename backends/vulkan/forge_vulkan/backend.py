@@ -21,7 +21,7 @@ from forge.backend import (
     Weight,
     WeightSpec,
 )
-from forge_vulkan.emit import EMITTERS
+from forge_vulkan.emitters import EMITTERS
 from forge_vulkan.executable import VulkanExecutable
 from forge_vulkan.formats import FORMATS
 from forge_vulkan.kv import check, row_words

@@ -25,7 +25,8 @@ from forge_vulkan.recordings import Recordings
 from forge_vulkan.runtime.kernels import Kernels
 from forge_vulkan.runtime.memory import Arenas
 from forge_vulkan.runtime.pacing import Pace
-from forge_vulkan.runtime.recording import Commands, Profile
+from forge_vulkan.runtime.profile import Profile
+from forge_vulkan.runtime.recording import Commands
 from forge_vulkan.runtime.submission import Queue, nowhere
 from forge_vulkan.sections import Shape
 from forge_vulkan.sizes import HEAD_ROWS, Sizes

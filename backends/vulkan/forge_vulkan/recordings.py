@@ -10,7 +10,8 @@ from forge_vulkan.matrices import Matrix
 from forge_vulkan.runtime.kernels import Kernels
 from forge_vulkan.runtime.memory import Region
 from forge_vulkan.runtime.pacing import Piece
-from forge_vulkan.runtime.recording import Commands, Profile
+from forge_vulkan.runtime.profile import Profile
+from forge_vulkan.runtime.recording import Commands
 from forge_vulkan.sections import Recorder, Shape
 from forge_vulkan.sizes import HEAD_ROWS
 from forge_vulkan.steps.sampling import (

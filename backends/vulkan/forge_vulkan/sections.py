@@ -7,19 +7,22 @@ from dataclasses import dataclass
 
 from forge.backend import Op
 from forge_vulkan.emit import Emitter, Work
+from forge_vulkan.emitters import record
 from forge_vulkan.frame import Frame
 from forge_vulkan.marks import Marks
 from forge_vulkan.plan import Plan, Step
 from forge_vulkan.runtime.kernels import Kernels
 from forge_vulkan.runtime.memory import Region
 from forge_vulkan.runtime.pacing import Piece
-from forge_vulkan.runtime.recording import Commands, Profile
+from forge_vulkan.runtime.profile import Profile
+from forge_vulkan.runtime.recording import Commands
 from forge_vulkan.steps import products
 from forge_vulkan.tape import ROWS, TOKENS, Activation, Tape
 from forge_vulkan.values import places
 
-_PIECE = 30e9
-"""Multiply-adds of one command buffer, or a little more: the smallest unit of a submission."""
+_PIECE = {"discrete": 30e9, "integrated": 10e9, "software": 1e8}
+"""Multiply-adds of one command buffer, or a little more: the smallest unit of a submission, so half
+a second on a slow device of its kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class Recorder:
     def __init__(self, kernels: Kernels, commands: Commands, plan: Plan, work: Work) -> None:
         self.kernels, self.commands = kernels, commands
         self.plan, self.work = plan, work
+        self.most = _PIECE.get(kernels.gpu.listed.device.kind, 10e9)
 
     def record(
         self,
@@ -60,7 +64,7 @@ class Recorder:
 
         def before(step: Step) -> None:
             nonlocal done, layer
-            if done > _PIECE:
+            if done > self.most:
                 pieces.append(Piece(tape.recording.end(), done))
                 tape.recording = self.commands.recording(profile)
                 done = 0.0
@@ -75,7 +79,7 @@ class Recorder:
             wait = waiting(self.plan, self.kernels, most)
             values = {**kept(shape), **self._placed(shape, steps, memory, wait)}
             emitter = Emitter(tape, self.plan, self.work, values, most=most, waiting=wait)
-            emitter.record(steps, before)
+            record(emitter, steps, before)
         after(tape)
         pieces.append(Piece(tape.recording.end(), done))
         return pieces

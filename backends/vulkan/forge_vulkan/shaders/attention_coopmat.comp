@@ -7,14 +7,11 @@
 // of these: scores and weights go through shared memory, and a row's factor comes as a matrix that
 // has it in each column. Rows of several slots, or a value that is not finite beside a row that does
 // not see it, are left to attention.comp: `left` says so.
-//! target: vulkan1.3
+//! target: vulkan1.2
+//! COOPMAT: 0 1
 #extension GL_GOOGLE_include_directive : require
-#extension GL_KHR_cooperative_matrix : require
-#extension GL_KHR_memory_scope_semantics : require
-#extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
-#extension GL_EXT_shader_16bit_storage : require
-#define SUBGROUPS 1
 #include "common.glsl"
+#include "coopmat.glsl"
 #include "numbers.glsl"
 
 layout(constant_id = 2) const uint SIZE = 64;        // of a key, a multiple of 16
@@ -40,11 +37,7 @@ layout(push_constant) uniform Push {
     float cap;
 };
 
-#define ACCUMULATOR coopmat<float, gl_ScopeSubgroup, 16, 16, gl_MatrixUseAccumulator>
-#define LEFT_SIDE coopmat<float16_t, gl_ScopeSubgroup, 16, 16, gl_MatrixUseA>
-#define RIGHT_SIDE coopmat<float16_t, gl_ScopeSubgroup, 16, 16, gl_MatrixUseB>
-
-const uint TEAMS = THREADS / LANES, ROWS = 16 * TEAMS;
+const uint TEAMS = THREADS / MATRIX_LANES, ROWS = 16 * TEAMS;
 // Rows in 16 bytes, in memory and, with 16 bytes more against conflicts, in shared memory.
 const uint KEY_LINES = SIZE / 8, KEY_STEP = KEY_LINES + 1;
 const uint VALUE_LINES = VALUE_SIZE / 8, VALUE_STEP = VALUE_LINES + 1;
@@ -59,7 +52,8 @@ shared uvec4 tile[BOTH > QUERIES ? BOTH : QUERIES];  // keys, then values; the q
 shared vec4 scores[TEAMS * 16 * SCORE_STEP];
 shared uvec4 weights[TEAMS * 16 * WEIGHT_STEP];
 shared float exchanged[THREADS];
-shared ivec4 seen[TEAMS];
+shared int least_position, most_position, least_slot, most_slot;
+shared uint largest;
 shared uint spoiled;  // 1: a value is not finite
 
 uvec4 next_keys[KEYS_EACH], next_values[VALUES_EACH];
@@ -95,18 +89,12 @@ void put(int at, int last) {
     }
 }
 
-// The memory of this subgroup alone.
-void meet() {
-    subgroupMemoryBarrierShared();
-    subgroupBarrier();
-}
-
 float of_other(float x) {
-    const uint own = gl_SubgroupID * LANES + gl_SubgroupInvocationID;
+    const uint own = MATRIX_GROUP * MATRIX_LANES + MATRIX_LANE;
     exchanged[own] = x;
-    meet();
+    MATRIX_BARRIER();
     const float other = exchanged[own ^ 1];
-    meet();
+    MATRIX_BARRIER();
     return other;
 }
 
@@ -115,32 +103,31 @@ uint place(uint row, uint kv) { return row / group * kv_heads * group + kv * gro
 
 uint halves(vec2 x) { return packHalf2x16(x); }
 
-// The subgroup's queries as halves, times a power of two that keeps them finite; returns its inverse.
-float put_queries(uint first, uint rows, uint kv) {
-    float most = 0.0;
-    for (uint e = gl_SubgroupInvocationID; e < 16 * SIZE / 4; e += LANES) {
+// Bits of the largest finite number of the work group's queries, which order as numbers do.
+uint largest_query(uint first, uint rows, uint kv) {
+    uint most = 0;
+    for (uint e = gl_LocalInvocationIndex; e < ROWS * SIZE / 4; e += THREADS) {
         const uint row = min(first + e / (SIZE / 4), rows - 1);
-        const uvec4 bits = floatBitsToUint(q4[place(row, kv) * (SIZE / 4) + e % (SIZE / 4)]) & 0x7fffffffu;
-        [[unroll]] for (uint i = 0; i < 4; i++) {
-            if (bits[i] < 0x7f800000u) most = max(most, uintBitsToFloat(bits[i]));
-        }
+        const vec4 four = q4[place(row, kv) * (SIZE / 4) + e % (SIZE / 4)];
+        const uvec4 bits = floatBitsToUint(four) & 0x7fffffffu;
+        [[unroll]] for (uint i = 0; i < 4; i++) most = bits[i] < 0x7f800000u ? max(most, bits[i]) : most;
     }
-    most = subgroupMax(most);
-    // Of the exponent, to be between 2^7 and 2^8; within what its inverse can be.
-    const int power = clamp(int(floatBitsToUint(most) >> 23) - 134, -100, 120);
-    const float factor = uintBitsToFloat(uint(127 - power) << 23);
-    for (uint e = gl_SubgroupInvocationID; e < 16 * KEY_LINES; e += LANES) {
+    return most;
+}
+
+// The queries as halves, times a factor.
+void put_queries(uint first, uint rows, uint kv, float factor) {
+    for (uint e = gl_LocalInvocationIndex; e < ROWS * KEY_LINES; e += THREADS) {
         const uint row = min(first + e / KEY_LINES, rows - 1), line = e % KEY_LINES;
         const uint from = place(row, kv) * (SIZE / 4) + 2 * line;
         const vec4 a = q4[from] * factor, b = q4[from + 1] * factor;
-        tile[(gl_SubgroupID * 16 + e / KEY_LINES) * KEY_STEP + line] =
+        tile[e / KEY_LINES * KEY_STEP + line] =
             uvec4(halves(a.xy), halves(a.zw), halves(b.xy), halves(b.zw));
     }
-    return uintBitsToFloat(uint(127 + power) << 23);
 }
 
 void main() {
-    const uint me = gl_LocalInvocationIndex, lane = gl_SubgroupInvocationID, team = gl_SubgroupID;
+    const uint me = gl_LocalInvocationIndex, lane = MATRIX_LANE, team = MATRIX_GROUP;
     const uint rows = frame[FRAME_TOKENS] * group, chunk = frame[FRAME_CHUNK], kv = gl_WorkGroupID.y;
     // The last rows see most: they begin first.
     const uint block = gl_NumWorkGroups.x - 1 - gl_WorkGroupID.x, first = block * ROWS;
@@ -148,35 +135,41 @@ void main() {
     const uint row = min(first + team * 16 + lane / 2, rows - 1), half_ = lane % 2;
     const int position = int(frame[FRAME_HEADER + chunk + row / group]);
     const int own_slot = int(frame[FRAME_HEADER + 2 * chunk + row / group]);
-    seen[team] = ivec4(
-        subgroupMin(position), subgroupMax(position), subgroupMin(own_slot), subgroupMax(own_slot)
-    );
-    if (me == 0) spoiled = 0;
-    const float unscaled = put_queries(first + team * 16, rows, kv) * scale;
+    if (me == 0) {
+        spoiled = largest = 0;
+        least_position = least_slot = 0x7fffffff;
+        most_position = most_slot = 0;
+    }
     barrier();
-    LEFT_SIDE queries[SIZE / 16];
+    if (half_ == 0) {
+        atomicMin(least_position, position);
+        atomicMax(most_position, position);
+        atomicMin(least_slot, own_slot);
+        atomicMax(most_slot, own_slot);
+    }
+    atomicMax(largest, largest_query(first, rows, kv));
+    barrier();
+    // A power of two that brings the largest between 2^7 and 2^8: finite, and far from too small.
+    const int power = clamp(int(largest >> 23) - 134, -100, 120);
+    put_queries(first, rows, kv, uintBitsToFloat(uint(127 - power) << 23));
+    const float unscaled = uintBitsToFloat(uint(127 + power) << 23) * scale;
+    barrier();
+    MATRIX_A queries[SIZE / 16];
     [[unroll]] for (uint d = 0; d < SIZE / 16; d++) {
-        coopMatLoad(queries[d], tile, team * 16 * KEY_STEP + 2 * d, KEY_STEP, gl_CooperativeMatrixLayoutRowMajor);
+        LOAD_A(queries[d], tile, team * 16 * KEY_STEP + 2 * d, KEY_STEP);
     }
-    ivec4 all_seen = seen[0];
-    [[unroll]] for (uint i = 1; i < TEAMS; i++) {
-        all_seen = ivec4(
-            min(all_seen.x, seen[i].x), max(all_seen.y, seen[i].y),
-            min(all_seen.z, seen[i].z), max(all_seen.w, seen[i].w)
-        );
-    }
-    const int low = all_seen.x, last = all_seen.y, slot = all_seen.z;
+    const int low = least_position, last = most_position, slot = least_slot;
     const uint told = kv * gl_NumWorkGroups.x + block;
-    if (me == 0) left[told] = slot == all_seen.w ? 0 : 1;
-    if (slot != all_seen.w) return;
+    if (me == 0) left[told] = slot == most_slot ? 0 : 1;
+    if (slot != most_slot) return;
 
     float top = LEAST, sum = 0.0;
     if (has_sinks == 1) {
         top = sinks[kv * group + row % group];
         sum = half_ == 0 ? 1.0 : 0.0;
     }
-    ACCUMULATOR found[VALUE_SIZE / 16];
-    [[unroll]] for (uint d = 0; d < VALUE_SIZE / 16; d++) found[d] = ACCUMULATOR(0.0);
+    MATRIX_C found[VALUE_SIZE / 16];
+    [[unroll]] for (uint d = 0; d < VALUE_SIZE / 16; d++) CLEAR_C(found[d]);
     const uint cached = (uint(slot) * kv_heads + kv) * capacity;
     const uint my_scores = team * 16 * SCORE_STEP, my_weights = team * 16 * WEIGHT_STEP;
     const int start = window > 0 ? max(0, low + 1 - window) / int(TILE) * int(TILE) : 0;
@@ -193,15 +186,16 @@ void main() {
         }
         if (EARLY == 1) fetch(cached, at + int(TILE), last);
         [[unroll]] for (uint k = 0; k < TILE / 16; k++) {
-            ACCUMULATOR product = ACCUMULATOR(0.0);
+            MATRIX_C product;
+            CLEAR_C(product);
             [[unroll]] for (uint d = 0; d < SIZE / 16; d++) {
-                RIGHT_SIDE key;
-                coopMatLoad(key, tile, 16 * k * KEY_STEP + 2 * d, KEY_STEP, gl_CooperativeMatrixLayoutColumnMajor);
-                product = coopMatMulAdd(queries[d], key, product);
+                MATRIX_B key;
+                LOAD_B(key, tile, 16 * k * KEY_STEP + 2 * d, KEY_STEP);
+                MULTIPLY_ADD(queries[d], key, product);
             }
-            coopMatStore(product, scores, my_scores + 4 * k, SCORE_STEP, gl_CooperativeMatrixLayoutRowMajor);
+            STORE_C4(product, scores, my_scores + 4 * k, SCORE_STEP);
         }
-        meet();
+        MATRIX_BARRIER();
         // Of 32 columns each of two invocations has 16 that lie together: no two in one bank.
         vec4 mine[EACH];
         float now = top;
@@ -235,35 +229,35 @@ void main() {
         }
         // All of the subgroup have read their scores.
         scores[my_scores + 2 * lane] = scores[my_scores + 2 * lane + 1] = vec4(kept);
-        meet();
-        ACCUMULATOR factor;
-        coopMatLoad(factor, scores, my_scores, 4, gl_CooperativeMatrixLayoutRowMajor);
-        LEFT_SIDE weight[TILE / 16];
+        MATRIX_BARRIER();
+        MATRIX_C factor;
+        LOAD_C4(factor, scores, my_scores, 4);
+        MATRIX_A weight[TILE / 16];
         [[unroll]] for (uint k = 0; k < TILE / 16; k++) {
-            coopMatLoad(weight[k], weights, my_weights + 2 * k, WEIGHT_STEP, gl_CooperativeMatrixLayoutRowMajor);
+            LOAD_A(weight[k], weights, my_weights + 2 * k, WEIGHT_STEP);
         }
         [[unroll]] for (uint d = 0; d < VALUE_SIZE / 16; d++) {
-            found[d] = found[d] * factor;
+            MULTIPLY_EACH(found[d], factor);
             [[unroll]] for (uint k = 0; k < TILE / 16; k++) {
-                RIGHT_SIDE value;
-                coopMatLoad(value, tile, TILE * KEY_STEP + 16 * k * VALUE_STEP + 2 * d, VALUE_STEP, gl_CooperativeMatrixLayoutRowMajor);
-                found[d] = coopMatMulAdd(weight[k], value, found[d]);
+                MATRIX_B value;
+                LOAD_B_ROWS(value, tile, TILE * KEY_STEP + 16 * k * VALUE_STEP + 2 * d, VALUE_STEP);
+                MULTIPLY_ADD(weight[k], value, found[d]);
             }
         }
-        meet();
+        MATRIX_BARRIER();
     }
     sum += of_other(sum);
     scores[my_scores + 2 * lane] = scores[my_scores + 2 * lane + 1] = vec4(1.0 / sum);
-    meet();
-    ACCUMULATOR factor;
-    coopMatLoad(factor, scores, my_scores, 4, gl_CooperativeMatrixLayoutRowMajor);
+    MATRIX_BARRIER();
+    MATRIX_C factor;
+    LOAD_C4(factor, scores, my_scores, 4);
     [[unroll]] for (uint d = 0; d < VALUE_SIZE / 16; d++) {
-        found[d] = found[d] * factor;
-        meet();
-        coopMatStore(found[d], scores, my_scores, 4, gl_CooperativeMatrixLayoutRowMajor);
-        meet();
-        [[unroll]] for (uint i = 0; i < 64 / LANES; i++) {
-            const uint e = i * LANES + lane, to = first + team * 16 + e / 4;
+        MULTIPLY_EACH(found[d], factor);
+        MATRIX_BARRIER();
+        STORE_C4(found[d], scores, my_scores, 4);
+        MATRIX_BARRIER();
+        [[unroll]] for (uint i = 0; i < 64 / MATRIX_LANES; i++) {
+            const uint e = i * MATRIX_LANES + lane, to = first + team * 16 + e / 4;
             if (to < rows) y4[place(to, kv) * (VALUE_SIZE / 4) + 4 * d + e % 4] = scores[my_scores + e];
         }
     }

@@ -19,15 +19,23 @@ const uint MATRIX_LANES = 32;
 #define MATRIX_B coopmat<float16_t, gl_ScopeSubgroup, 16, 16, gl_MatrixUseB>
 #define MATRIX_C coopmat<float, gl_ScopeSubgroup, 16, 16, gl_MatrixUseAccumulator>
 #define CLEAR_C(m) m = MATRIX_C(0.0)
-// Rows of the matrix are rows of shared memory; B is loaded transposed: its columns are.
+// Rows of the matrix are rows of shared memory; B is loaded transposed: its columns are, but for
+// LOAD_B_ROWS.
 #define LOAD_A(m, from, offset, stride) \
     coopMatLoad(m, from, offset, stride, gl_CooperativeMatrixLayoutRowMajor)
 #define LOAD_B(m, from, offset, stride) \
     coopMatLoad(m, from, offset, stride, gl_CooperativeMatrixLayoutColumnMajor)
+#define LOAD_B_ROWS(m, from, offset, stride) \
+    coopMatLoad(m, from, offset, stride, gl_CooperativeMatrixLayoutRowMajor)
 #define MULTIPLY_ADD(a, b, c) c = coopMatMulAdd(a, b, c)
+#define MULTIPLY_EACH(m, by) m = m * by
 // To shared floats, row after row.
 #define STORE_C(m, to, offset, stride) \
     coopMatStore(m, to, offset, stride, gl_CooperativeMatrixLayoutRowMajor)
+// To and from shared vec4, which offsets and strides count then.
+#define STORE_C4(m, to, offset, stride) STORE_C(m, to, offset, stride)
+#define LOAD_C4(m, from, offset, stride) \
+    coopMatLoad(m, from, offset, stride, gl_CooperativeMatrixLayoutRowMajor)
 #define MATRIX_BARRIER() \
     subgroupMemoryBarrierShared(); \
     subgroupBarrier()
@@ -49,14 +57,21 @@ float half_of(uvec4 line, uint i) {
 #define LOAD_B(m, from, offset, stride) \
     for (uint z_ = 0; z_ < 256; ++z_) \
         m.v[z_ % 16 * 16 + z_ / 16] = half_of(from[(offset) + z_ / 16 * (stride) + z_ % 16 / 8], z_ % 8)
+#define LOAD_B_ROWS(m, from, offset, stride) LOAD_A(m, from, offset, stride)
 #define MULTIPLY_ADD(a, b, c) \
     for (uint z_ = 0; z_ < 256; ++z_) { \
         float t_ = c.v[z_]; \
         for (uint y_ = 0; y_ < 16; ++y_) t_ += a.v[z_ / 16 * 16 + y_] * b.v[y_ * 16 + z_ % 16]; \
         c.v[z_] = t_; \
     }
+#define MULTIPLY_EACH(m, by) for (uint z_ = 0; z_ < 256; ++z_) m.v[z_] *= by.v[z_]
 #define STORE_C(m, to, offset, stride) \
     for (uint z_ = MATRIX_LANE; z_ < 256; z_ += MATRIX_LANES) \
         to[(offset) + z_ / 16 * (stride) + z_ % 16] = m.v[z_]
+#define STORE_C4(m, to, offset, stride) \
+    for (uint z_ = MATRIX_LANE; z_ < 256; z_ += MATRIX_LANES) \
+        to[(offset) + z_ / 16 * (stride) + z_ % 16 / 4][z_ % 4] = m.v[z_]
+#define LOAD_C4(m, from, offset, stride) \
+    for (uint z_ = 0; z_ < 256; ++z_) m.v[z_] = from[(offset) + z_ / 16 * (stride) + z_ % 16 / 4][z_ % 4]
 #define MATRIX_BARRIER() barrier()
 #endif

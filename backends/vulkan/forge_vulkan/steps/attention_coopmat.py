@@ -21,11 +21,15 @@ _EARLY_SIZE = 128
 
 
 def cooperative(features: Features, shape: Heads, cache: Cache) -> bool:
-    """Whether there is a kernel for such heads and such a cache on such a device."""
+    """Whether such heads and such a cache can be attended to in a device's cooperative matrices."""
+    return features.coopmat and suits(features, shape, cache)
+
+
+def suits(features: Features, shape: Heads, cache: Cache) -> bool:
+    """Whether there is a kernel for them that fits the device, be it the emulation."""
     sizes = shape.size, shape.value_size
     return (
-        features.coopmat
-        and shape.causal
+        shape.causal
         and cache.dtype == "f16"
         and all(size % 16 == 0 and size <= LARGEST for size in sizes)
         and _shared_bytes(*sizes, _TILE) <= features.shared_bytes
@@ -51,14 +55,16 @@ def attention_coopmat(
 ) -> None:
     """Record attention of any number of tokens, whose keys and values are in the cache.
 
-    For heads and caches that are `cooperative`. `sinks` are float32 [heads]; `out` is not q; `left`
-    has `left_bytes`. Queries and weights are rounded to 16 bits, sums are not. Where rows of
-    several slots meet, or a value that is not finite and a row that does not see it, the kernel
-    for any rows follows up. It looks at `tile` keys at a time, 32 or 64; `early`: loads them ahead.
+    For heads and caches that the kernel `suits`; a device without cooperative matrices gets their
+    emulation. `sinks` are float32 [heads]; `out` is not q; `left` has `left_bytes`. Queries and
+    weights are rounded to 16 bits, sums are not. Where rows of several slots meet, or a value that
+    is not finite and a row that does not see it, the kernel for any rows follows up. It looks at
+    `tile` keys at a time, 32 or 64; `early`: loads them ahead.
     """
     ahead = max(shape.size, shape.value_size) <= _EARLY_SIZE if early is None else early
+    real = tape.features.coopmat
     tape.run(
-        "attention_coopmat",
+        f"attention_coopmat.COOPMAT={int(real)}",
         [tape.frame, q.region, cache.keys, cache.values, sinks or tape.frame, out.region, left],
         (ceil(q.most * shape.group, _ROWS), shape.kv_heads, 1),
         writes=[5, 6],
@@ -70,7 +76,7 @@ def attention_coopmat(
             *(_ROWS // 16 * _LANES, _LANES, shape.size, shape.value_size, tile),
             *(int(shape.softcap > 0), int(ahead)),
         ),
-        subgroup=_LANES,
+        subgroup=_LANES if real else 0,
     )
     attention(tape, shape, cache, q, out, sinks=sinks, left=left)
 

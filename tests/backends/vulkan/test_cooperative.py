@@ -20,6 +20,7 @@ from forge_vulkan.steps.products import (
 )
 
 RANDOM = np.random.default_rng(9)
+EVERY = (*TILES, (128, 64, 32, 32))  # in the last one two invocations share 16 weights
 KINDS = ["q4_0", "q5_k", "f16"]  # the others differ in what other tests look at, and this is slow
 
 
@@ -62,7 +63,7 @@ def test_kinds_are_those_with_a_kernel() -> None:
     assert have == {*FORMATS} - {"f32", "bf16"}
 
 
-@pytest.mark.parametrize("tile", TILES)
+@pytest.mark.parametrize("tile", EVERY)
 @pytest.mark.parametrize("kind", KINDS)
 def test_types_are_multiplied_rightly_in_every_tile(desk: Desk, kind: str, tile) -> None:
     k = max(64, FORMATS[kind].columns)
@@ -74,7 +75,7 @@ def test_types_are_multiplied_rightly_in_every_tile(desk: Desk, kind: str, tile)
 
 @pytest.mark.parametrize(
     ("tile", "tokens", "n", "k"),
-    [(TILES[1], 1, 1, 32), (TILES[1], 17, 100, 96), (TILES[0], 130, 33, 64)],
+    [(TILES[-1], 1, 1, 32), (TILES[-1], 17, 100, 96), (TILES[1], 130, 33, 64)],
 )
 def test_sizes_that_fill_no_tile(desk: Desk, tile, tokens: int, n: int, k: int) -> None:
     raw, w = weights("q8_0", n, k)

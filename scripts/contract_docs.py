@@ -45,6 +45,7 @@ VALUES = (
     backend.Device,
     backend.Check,
     backend.Progress,
+    backend.Timing,
     backend.Sampler,
 )
 

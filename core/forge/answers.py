@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -22,12 +22,15 @@ from forge.messages import (
     Finished,
     Generate,
     Next,
+    Profile,
+    Profiled,
     Started,
     Tokens,
     Warm,
     Warmed,
 )
 from forge.pace import Pace
+from forge.profile import RunProfile
 
 _CHUNK = 512
 """The most tokens of a first chunk, as far as anybody knows."""
@@ -82,7 +85,7 @@ def reply(
 
 def blocks(
     dialogue: Dialogue, channel: Channel[Answer], tokens: Sequence[int], vocabulary: int
-) -> Iterator[NDArray[np.float32]]:
+) -> Generator[NDArray[np.float32], None, None]:
     """The logits after each token, in blocks f32 [n, vocabulary]."""
     number, row = dialogue.begin("evaluate"), 0
     try:
@@ -97,6 +100,30 @@ def blocks(
                 case Finished() if row == len(tokens):
                     dialogue.unfinished = False
                     return
+                case _:
+                    raise dialogue.nonsense(answer)
+    finally:
+        dialogue.end(number)
+
+
+def profiled(
+    dialogue: Dialogue, backend: str, tokens: int, start: int, repetitions: int
+) -> Generator[Loading, None, RunProfile]:
+    """How long the kernels of a run take; a piece of it is some repetitions."""
+    number, done = dialogue.begin("idle"), 0
+    try:
+        dialogue.budgets.chunk(min(tokens, _CHUNK))
+        dialogue.budgets.enter("profile")
+        dialogue.send(Profile(number, tokens, start, repetitions))
+        while True:
+            match answer := dialogue.receive(lambda: False, number):
+                case Beat(phase="profile") if done < answer.done <= answer.total == repetitions:
+                    dialogue.budgets.beat("profile")
+                    done = answer.done
+                    yield Loading(backend, "profile", done, repetitions)
+                case Profiled() if done == repetitions and answer.tokens <= tokens:
+                    dialogue.unfinished = False
+                    return RunProfile(answer.tokens, start, tuple(answer.kernels))
                 case _:
                     raise dialogue.nonsense(answer)
     finally:

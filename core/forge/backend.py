@@ -43,7 +43,7 @@ from forge.errors import (
     BackendUnsupported,
     BackendWrong,
 )
-from forge.executable import Array, Executable, Rows, row_indices
+from forge.executable import Array, Executable, Rows, Timing, row_indices
 from forge.graph import (
     SIGNATURES,
     Attr,
@@ -90,6 +90,7 @@ __all__ = [
     "SamplingParams",
     "StateSpec",
     "TensorSpec",
+    "Timing",
     "Value",
     "Weight",
     "WeightSpec",

@@ -33,9 +33,10 @@ SECONDS = {
     "prefill": 10.0,  # a chunk
     "decode": 2.0,  # a token
     "evaluate": 10.0,  # a block of logits
+    "profile": 10.0,  # some runs whose kernels are timed
 }
 """The floors."""
-_BY_WEIGHTS = ("prefill", "decode", "evaluate")
+_BY_WEIGHTS = ("prefill", "decode", "evaluate", "profile")
 """Phases whose pieces read every weight of the model."""
 
 _NEXT = {"load": "compile", "compile": "check"}
@@ -94,5 +95,5 @@ class Budgets:
     def _work(self, phase: str) -> float:
         """Of one piece: bytes of weights, times the tokens that share a reading of them."""
         if phase in _BY_WEIGHTS:
-            return float(self._weights) * (self._tokens if phase == "prefill" else 1)
+            return float(self._weights) * (self._tokens if phase in ("prefill", "profile") else 1)
         return 1.0

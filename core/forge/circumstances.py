@@ -12,6 +12,7 @@ from forge.spec import BackendSpec
 from forge.state import Key, Ledger, environment, model_digest, openable
 from forge.worker_options import WorkerOptions
 
+_ABSENT = Device("", "absent")
 _VARIABLES = (
     *("AMD_", "GPU_", "HIP_", "HSA_", "MESA_", "RADV_", "ROCBLAS_", "ROCR_", "ROC_", "VK_"),
 )
@@ -49,7 +50,7 @@ class Circumstances:
 
     def _to_open(self) -> dict[str, str]:
         """What decides which devices there are to be opened."""
-        known = {name: self._machine()[name] for name in ("kernel", "vulkan", "gpus")}
+        known = {name: self._machine()[name] for name in ("forge", "kernel", "vulkan", "gpus")}
         return {**known, "nodes": openable()}
 
     def machine_changed(self, spec: BackendSpec) -> bool:
@@ -79,6 +80,26 @@ class Circumstances:
         if self._ledger:
             asked = self._options.device_of(spec) or ""
             self._ledger.opened(spec.name, asked, device, self._to_open())
+            if self.known_absent(spec):
+                self._ledger.opened(spec.name, self._nothing(spec), device)
+
+    def absent(self, spec: BackendSpec) -> None:
+        """The backend found nothing to open; what it opened before stays known."""
+        if self._ledger:
+            self._ledger.opened(spec.name, self._nothing(spec), _ABSENT, self._to_open())
+
+    def known_absent(self, spec: BackendSpec) -> bool:
+        """Whether it found nothing to open, on this machine as it is now."""
+        name, asked = spec.name, self._nothing(spec)
+        return (
+            self._ledger is not None
+            and self._ledger.last_opened(name, asked) == _ABSENT
+            and not self._ledger.machine_changed(name, asked, self._to_open())
+        )
+
+    def _nothing(self, spec: BackendSpec) -> str:
+        """What stands in the ledger for what was asked for and not there."""
+        return f"{self._options.device_of(spec) or ''} (not there)"
 
     def device(self, spec: BackendSpec) -> Device | None:
         """What the backend opened here."""

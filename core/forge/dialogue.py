@@ -24,6 +24,7 @@ from forge.messages import (
     Open,
     Opened,
     Probe,
+    Profile,
     Started,
     Tokens,
     Warm,
@@ -106,7 +107,7 @@ class Dialogue:
 
     def send(
         self,
-        message: Open | Load | Probe | Warm | Generate | Evaluate | Next,
+        message: Open | Load | Probe | Warm | Generate | Evaluate | Profile | Next,
         interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
         """Under the deadline of the work that it asks for, or that is still to be finished."""

@@ -20,6 +20,7 @@ from forge.health import Health, Watch, not_installed
 from forge.order import order
 from forge.outlook import outlook
 from forge.past import Past
+from forge.profile import RunProfile
 from forge.reply import Reply
 from forge.sampling import SamplingParams, StopMatcher
 from forge.spec import BackendSpec
@@ -264,6 +265,25 @@ class Engine:
         if not np.isfinite(block).all():
             raise BackendWrong(f"{self.backend}: the logits of {self.model} are not finite")
         return block
+
+    def profile(self, tokens: int, repetitions: int = 20, start: int = 0) -> RunProfile:
+        """How long each kernel takes in a run of `tokens` tokens, or one chunk, from `start`.
+
+        Medians by the device's clock, of at least one repetition. The cache is emptied. Raises
+        BackendUnsupported where the backend has no timestamps, and ContextOverflow; never moves to
+        another backend.
+        """
+        if tokens < 1 or repetitions < 1 or start < 0:
+            raise UsageError(
+                f"{tokens} tokens from {start}, {repetitions} times: give at least 1, 0 and 1"
+            )
+        events = self._supervisor.profile(tokens, start, repetitions)
+        while True:
+            try:
+                next(events)
+            except StopIteration as end:
+                found: RunProfile = end.value
+                return found
 
     def _check(self, tokens: Sequence[int]) -> None:
         if not tokens:

@@ -4,16 +4,33 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from forge.errors import BackendUnsupported
 from forge.graph import Graph
 from forge.sampling import Sampler
 
 Array: TypeAlias = NDArray[Any]
 Rows: TypeAlias = Literal["none", "last", "all"] | Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long one kernel of a run took on the device.
+
+    name: of the node whose result it helps to make. A node that no timing names is computed in the
+        kernels of those that read it.
+    kernel: what the backend calls it.
+    seconds: between its beginning and its end, the median of some repetitions.
+    """
+
+    name: str
+    kernel: str
+    seconds: float
 
 
 class Executable(ABC):
@@ -82,6 +99,18 @@ class Executable(ABC):
             token = sampler.sample(step[output][0], position + 1)
             sampler.accept(token)
             yield token
+
+    def profile(self, tokens: int, repetitions: int = 20, start: int = 0) -> list[Timing]:
+        """How long each kernel takes in a run of `tokens` tokens (≤ chunk) from position `start`.
+
+        Optional: what `forge bench --profile` shows. In the order they run, down to the outputs of
+        the last token. Which tokens they are is the backend's choice, and what is in the state does
+        not matter: it is lost, and forge calls `keep` with 0 before and after. Each call is a beat,
+        so forge asks for few repetitions at a time. BackendUnsupported, the default, says that
+        there are no timestamps.
+        """
+        del tokens, repetitions, start
+        raise BackendUnsupported(f"{type(self).__name__} has no timestamps: no profile")
 
     @property
     @abstractmethod

@@ -12,12 +12,13 @@ import msgspec
 
 from forge.events import FinishReason
 from forge.health import Check, Device
+from forge.profile import KernelTime
 
 BLOCK_BYTES = 64 << 20
 """The most that a block of logits takes of the shared file, unless one row is larger."""
 
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
-Phase: TypeAlias = Literal["load", "compile", "check", "prefill"]
+Phase: TypeAlias = Literal["load", "compile", "check", "prefill", "profile"]
 
 
 class _Message(msgspec.Struct, frozen=True, tag=True, array_like=True, forbid_unknown_fields=True):
@@ -88,6 +89,15 @@ class Evaluate(_Message, frozen=True):
     tokens: list[int]
 
 
+class Profile(_Message, frozen=True):
+    """Time the kernels of runs of `tokens` tokens, or a chunk if that is fewer, from `start`."""
+
+    id: int
+    tokens: int
+    start: int
+    repetitions: int
+
+
 class Next(_Message, frozen=True):
     """The last block was read: the shared file may be written again."""
 
@@ -152,6 +162,14 @@ class Warmed(_Message, frozen=True):
     folder: str
 
 
+class Profiled(_Message, frozen=True):
+    """How long each kernel of a run of `tokens` tokens took."""
+
+    id: Count
+    tokens: Count
+    kernels: list[KernelTime]
+
+
 class Started(_Message, frozen=True):
     """Generation begins with `kept` tokens of the prompt already in the cache."""
 
@@ -189,7 +207,20 @@ class Failed(_Message, frozen=True):
     message: str
 
 
-Request: TypeAlias = Open | Load | Probe | Warm | Generate | Evaluate | Next | Cancel | Close
+Request: TypeAlias = (
+    Open | Load | Probe | Warm | Generate | Evaluate | Profile | Next | Cancel | Close
+)
 Answer: TypeAlias = (
-    Hello | Opened | Beat | Loaded | Probed | Warmed | Started | Tokens | Block | Finished | Failed
+    Hello
+    | Opened
+    | Beat
+    | Loaded
+    | Probed
+    | Warmed
+    | Profiled
+    | Started
+    | Tokens
+    | Block
+    | Finished
+    | Failed
 )

@@ -74,14 +74,23 @@ def ranked(
         against = _against(spec, device, effects)
         demoted = against is not None and against.action == "demote"
         reason = _reason(spec, kind, tried=tried, demoted=_words(against) if demoted else "")
-        objection, risky = "", against is not None and against.action == "block"
-        if risky:
-            objection = _words(against)
-        elif kind == "software" and not (past and past.outdated(spec)):
-            objection = f"its device is software: `-b {spec.name}` uses it all the same"
+        risky = against is not None and against.action == "block"
+        nothing = _nothing(spec, kind, past)
+        objection = _words(against) if risky else nothing
         rank = (False, demoted, kind == "integrated", -priority, spec.name)
-        found.append((rank, Place(spec, reason, objection, risky)))
+        found.append((rank, Place(spec, reason, objection, risky, bool(nothing) and not risky)))
     return [place for _, place in sorted(found, key=lambda pair: pair[0])]
+
+
+def _nothing(spec: BackendSpec, kind: str, past: Past | None) -> str:
+    """Why there is no device for a backend here, as far as is known."""
+    if past is None:
+        return ""
+    if kind == "software" and not past.outdated(spec):
+        return f"its device is software: `-b {spec.name}` uses it all the same"
+    if past.absent(spec):
+        return "it found no device here: `forge backends` looks again"
+    return ""
 
 
 def _reason(spec: BackendSpec, kind: str, *, tried: bool, demoted: str) -> str:

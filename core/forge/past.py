@@ -82,6 +82,15 @@ class Past:
         """Whether the machine has other drivers or devices than when it opened that."""
         return self._circumstances.machine_changed(spec)
 
+    def absent(self, spec: BackendSpec) -> bool:
+        """Whether it found no device, and nothing has changed since that could bring one."""
+        return self._circumstances.known_absent(spec)
+
+    def unavailable(self, spec: BackendSpec) -> None:
+        """It found no device: whoever does not ask for it by name need not hear so again."""
+        if not spec.floor:
+            self._circumstances.absent(spec)
+
     def self_tested(self, spec: BackendSpec) -> bool:
         """Whether its self-test passed on the device that it opens."""
         test = (

@@ -12,10 +12,12 @@ class Place:
     """A backend in the order, and why it has this place.
 
     objection: why it is passed over for the time being; "" for one that is tried. risky: even to
-    open it is advised against.
+    open it is advised against. nothing: there is no device for it here, and nobody who does not ask
+    need be told.
     """
 
     spec: BackendSpec
     reason: str
     objection: str = ""
     risky: bool = False
+    nothing: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ from forge.messages import (
 from forge.pace import Pace
 from forge.paces import Paces
 from forge.process import Testimony
+from forge.profile import RunProfile
 from forge.sampling import SamplingParams
 from forge.spec import BackendSpec
 from forge.worker_options import WorkerOptions
@@ -245,9 +246,15 @@ class Runner:
             self._dialogue, self._channel, request, self.pace, self.vocabulary, interrupted
         )
 
-    def logits(self, tokens: Sequence[int]) -> Iterator[NDArray[np.float32]]:
+    def logits(self, tokens: Sequence[int]) -> Generator[NDArray[np.float32], None, None]:
         """The logits after each token, in blocks f32 [n, vocabulary]."""
         return answers.blocks(self._dialogue, self._channel, tokens, self.vocabulary)
+
+    def profile(
+        self, tokens: int, start: int, repetitions: int
+    ) -> Generator[Loading, None, RunProfile]:
+        """How long each kernel of a run takes on the device."""
+        return answers.profiled(self._dialogue, self.spec.name, tokens, start, repetitions)
 
     def last_piece(self) -> str:
         """The last piece of work that the worker named, for people."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from forge.errors import PluginError
 from forge.faults import FAULTS, NO_DRIVER, PHASES, SUBTLE
 
-API_VERSION = (1, 0)
+API_VERSION = (1, 1)
 """The backend contract's version: a new minor adds optional things, a new major may break."""
 
 

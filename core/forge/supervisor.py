@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
@@ -13,21 +13,26 @@ from forge.errors import (
     BackendError,
     BackendOutOfMemory,
     BackendUnavailable,
+    BackendUnsupported,
     ForgeError,
     NoBackend,
     UsageError,
 )
-from forge.events import Event, Fallback, FinishReason, Prefill, Ready, Token
+from forge.events import Event, Fallback, FinishReason, Loading, Prefill, Ready, Token
 from forge.incident import Incident
 from forge.inquiry import inquire
 from forge.past import Past
 from forge.place import Place
+from forge.profile import RunProfile
 from forge.requests import Requests
 from forge.runner import Runner
 from forge.sampling import SamplingParams
 from forge.spec import BackendSpec
 from forge.worker_options import WorkerOptions
 from forge.workers import Workers
+
+E = TypeVar("E")
+T = TypeVar("T")
 
 _ROOM = 256
 """Tokens of a reply that have to fit where memory is short."""
@@ -61,6 +66,7 @@ class Supervisor:
     ) -> None:
         if not order:
             raise NoBackend("no backend is installed: run `forge plugins` to see why")
+        order = [item for item in order if not (isinstance(item, Place) and item.nothing)] or order
         places = [item for item in order if isinstance(item, Place)]
         objections = {place.spec.name: place.objection for place in places}
         specs = [item.spec if isinstance(item, Place) else item for item in order]
@@ -187,18 +193,38 @@ class Supervisor:
                 yield event
 
     def logits(self, tokens: Sequence[int]) -> Iterator[NDArray[Any]]:
-        """Blocks of logits; never moves to another backend, and cannot be cancelled, only left."""
+        """Blocks of logits."""
+        return self._measured("evaluate", lambda runner: runner.logits(tokens))
+
+    def profile(
+        self, tokens: int, start: int, repetitions: int
+    ) -> Generator[Loading, None, RunProfile]:
+        """How long each kernel of a run takes on the device."""
+        return self._measured("profile", lambda runner: runner.profile(tokens, start, repetitions))
+
+    def _measured(
+        self, phase: str, work: Callable[[Runner], Generator[E, None, T]]
+    ) -> Generator[E, None, T]:
+        """Never moves to another backend, and cannot be cancelled, only left."""
         if self.runner is None or not self.runner.ready_info or not self.runner.usable:
             for _ in self.load():
                 pass
         if self.runner is None:
             raise NoBackend("no backend is ready")
-        yield from self._requests.asked(self._logits(self.runner, tokens), cancellable=False)
+        return (
+            yield from self._requests.asked(
+                self._alone(self.runner, phase, work(self.runner)), cancellable=False
+            )
+        )
 
-    def _logits(self, runner: Runner, tokens: Sequence[int]) -> Generator[NDArray[Any], None, None]:
-        self._past.mark(runner.spec, "evaluate")
+    def _alone(
+        self, runner: Runner, phase: str, work: Generator[E, None, T]
+    ) -> Generator[E, None, T]:
+        self._past.mark(runner.spec, phase)
         try:
-            yield from runner.logits(tokens)
+            return (yield from work)
+        except BackendUnsupported:
+            raise
         except BackendError as error:
             if incident := self._retire(error, 0):
                 self._past.failed(runner.spec, error, incident)
@@ -240,7 +266,10 @@ class Supervisor:
             if failed.floor:
                 specs[:] = [failed]
             raise self._none_left() from error
-        tried = incident is not None and not isinstance(error, BackendUnavailable)
+        absent = isinstance(error, BackendUnavailable)
+        if absent:
+            self._past.unavailable(failed)
+        tried = incident is not None and not absent
         fallback = Fallback(failed.name, specs[0].name, str(error), shown, tried, record)
         attempt.fallbacks.append(fallback)
         return fallback

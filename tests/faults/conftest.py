@@ -32,6 +32,7 @@ SECONDS = {
     "prefill": 0.3,
     "decode": 0.4,
     "evaluate": 0.5,
+    "profile": 0.5,
 }
 """Budgets for a model whose every step takes a millisecond; the first of a phase has four times."""
 

@@ -96,6 +96,26 @@ def test_a_software_device_stays_an_objection_while_the_machine_is_as_it_was(led
     assert "-b vulkan" in places["vulkan"].objection
 
 
+def test_a_backend_that_found_no_device_is_left_out_until_something_changes(ledger):
+    past = Past(WorkerOptions(None), ledger)
+    past.opened(VULKAN, Device("RX 7900 XT", "discrete", "0", address=CARD))
+    past.unavailable(VULKAN)
+    place = next(p for p in ranked(ALL, Config(), past) if p.spec is VULKAN)
+    assert place.nothing
+    assert "`forge backends` looks again" in place.objection
+    assert past.device(VULKAN).address == CARD  # what is remembered of the card still counts
+
+    past.opened(VULKAN, Device("RX 7900 XT", "discrete", "0", address=CARD))
+    assert not any(p.objection for p in ranked(ALL, Config(), past))
+
+
+def test_a_backend_that_found_no_device_is_tried_on_a_machine_with_other_drivers(ledger):
+    Past(WorkerOptions(None), ledger).unavailable(VULKAN)
+    absent = ledger.last_opened("vulkan", " (not there)")
+    ledger.opened("vulkan", " (not there)", absent, {"vulkan": "the drivers of another day"})
+    assert not any(p.objection for p in ranked(ALL, Config(), Past(WorkerOptions(None), ledger)))
+
+
 def test_a_rule_that_demotes_puts_a_stack_behind_the_others():
     effect = Effect("rocm", "demote", "", "rdna1-rocm-gap", "it crashes")
     proven = Config({"hip": BackendSettings(proven=True)})

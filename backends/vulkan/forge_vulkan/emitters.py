@@ -10,7 +10,7 @@ from forge_vulkan.emit import Emitter, gate_of
 from forge_vulkan.kv import Cache
 from forge_vulkan.plan import Step
 from forge_vulkan.runtime.memory import Region
-from forge_vulkan.steps import elementwise, products
+from forge_vulkan.steps import attention_coopmat, elementwise, products
 from forge_vulkan.steps.attention import Heads, Rotation, append, attention
 from forge_vulkan.steps.attention_decode import (
     attention_decode,
@@ -172,7 +172,13 @@ def _attention(e: Emitter, step: Step) -> None:
         queries = rotated
     else:
         append(e.tape, shape, cache, e.values[k], e.values[v])
-    attention(e.tape, shape, cache, queries, out, sinks=sinks)
+    if attention_coopmat.cooperative(e.tape.features, shape, cache):
+        left = e.work.room(("left", shape), attention_coopmat.left_bytes(shape, e.most))
+        attention_coopmat.attention_coopmat(
+            *(e.tape, shape, cache, queries, out), left=left, sinks=sinks
+        )
+    else:
+        attention(e.tape, shape, cache, queries, out, sinks=sinks)
 
 
 def _experts(e: Emitter, step: Step) -> None:

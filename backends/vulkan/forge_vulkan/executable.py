@@ -9,11 +9,13 @@ import numpy as np
 from forge.backend import (
     Array,
     BackendError,
+    BackendUnsupported,
     Executable,
     Graph,
     Progress,
     Rows,
     Sampler,
+    Timing,
     Weight,
     row_indices,
 )
@@ -125,30 +127,34 @@ class VulkanExecutable(Executable):
             given = np.ascontiguousarray(inputs[name], np.float32).reshape(-1)
             region.view(np.float32)[: len(given)] = given
 
-    def profile(self, tokens: int, repetitions: int = 20) -> list[tuple[str, str, float]]:
-        """Median seconds of each kernel of a run of so many tokens and its last row's outputs.
-
-        With the name of what it makes and the kernel's. The state is overwritten: for looking at,
-        in an executable that nobody talks to.
-        """
+    def profile(self, tokens: int, repetitions: int = 20, start: int = 0) -> list[Timing]:
+        """Medians of so many runs after an uncounted one, by timestamps around each kernel."""
+        if not self._open:
+            raise BackendError("this executable is closed")
+        if not self._kernels.gpu.nanoseconds:
+            raise BackendUnsupported("this device's queue has no timestamps: no profile")
+        self._queue.where = self._place.marks.where
         single = tokens == 1
         frame = self._place.one if single else self._place.many
-        positions = np.arange(tokens, dtype=np.int32)
-        slots = np.zeros_like(positions)
-        frame.set(tokens=positions, positions=positions, slots=slots, rows=positions[-1:])
+        ids = np.arange(tokens, dtype=np.int32)
+        nodes, weights = self.graph.nodes, self.graph.weights
+        rows = [weights[n.inputs[1]].shape[0] for n in nodes if n.inputs[0] == "tokens"]
+        fields = {"tokens": ids % min(rows)} if rows else {}
+        positions, slots = start + ids, np.zeros_like(ids)
+        frame.set(**fields, positions=positions, slots=slots, rows=ids[-1:])
         shapes = [Shape(False, 1 if single else self._sizes.bucket(tokens))]
         shapes += [Shape(True, 1)] if self._sizes.head else []
         profile = Profile(self._kernels.gpu)
         try:
             pieces = self._recorded.profiled(shapes, frame, profile)
             found = []
-            for _ in range(repetitions + 5):
+            for _ in range(repetitions + 1):
                 self._pace.run([self._recorded.setting(frame), *pieces])
                 found.append(profile.read())
         finally:
             profile.close()
-        times = np.median([[end - start for *_, start, end in one] for one in found[5:]], axis=0)
-        return [(*one[:2], float(t)) for one, t in zip(found[0], times, strict=True)]
+        times = np.median([[end - start for *_, start, end in one] for one in found[1:]], axis=0)
+        return [Timing(*one[:2], float(t)) for one, t in zip(found[0], times, strict=True)]
 
     def _read(self, name: str, rows: int) -> Array:
         width = self._plan.width(name)

@@ -20,8 +20,9 @@ from forge_vulkan.steps import products
 from forge_vulkan.tape import ROWS, TOKENS, Activation, Tape
 from forge_vulkan.values import places
 
-_PIECE = 30e9
-"""Multiply-adds of one command buffer, or a little more: the smallest unit of a submission."""
+_PIECE = {"discrete": 30e9, "integrated": 10e9, "software": 1e8}
+"""Multiply-adds of one command buffer, or a little more: the smallest unit of a submission, so half
+a second on a slow device of its kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Recorder:
     def __init__(self, kernels: Kernels, commands: Commands, plan: Plan, work: Work) -> None:
         self.kernels, self.commands = kernels, commands
         self.plan, self.work = plan, work
+        self.most = _PIECE.get(kernels.gpu.listed.device.kind, 10e9)
 
     def record(
         self,
@@ -62,7 +64,7 @@ class Recorder:
 
         def before(step: Step) -> None:
             nonlocal done, layer
-            if done > _PIECE:
+            if done > self.most:
                 pieces.append(Piece(tape.recording.end(), done))
                 tape.recording = self.commands.recording(profile)
                 done = 0.0

@@ -28,6 +28,7 @@ _DOING = {
     "prefill": "it read a prompt",
     "decode": "it wrote a reply",
     "evaluate": "it evaluated a text",
+    "profile": "its kernels were timed",
 }
 
 

@@ -135,9 +135,25 @@ def _graph_that_fits(
         if asked is not None or context // 2 < SMALLEST_CONTEXT:
             raise BackendOutOfMemory(
                 f"{backend.device.name} has {free / _MIB:,.0f} MiB free, and {file.path} with a "
-                f"context of {context} tokens needs {needed / _MIB:,.0f} MiB"
+                f"context of {context} tokens needs {needed / _MIB:,.0f} MiB: "
+                f"{_what_fits(backend, file, request, context, free)}"
             )
         context //= 2
+
+
+def _what_fits(backend: Backend, file: GGUFFile, request: Load, context: int, free: int) -> str:
+    """What to do about a graph that is too large with this context."""
+    smallest = min(SMALLEST_CONTEXT, context)
+    while True:
+        context = max(smallest, context // 2)
+        needed = backend.required(_graph(backend, file, context, request.kv_type)[0])
+        if needed <= free:
+            return f"a context of {context} fits (-c {context})"
+        if context == smallest:
+            return (
+                f"even a context of {context} needs {needed / _MIB:,.0f} MiB; choose a smaller "
+                "quantisation of the model, or another backend (-b)"
+            )
 
 
 def _graph(

@@ -11,7 +11,7 @@ from typing import cast, get_args
 import numpy as np
 
 from forge import errors
-from forge.backend import Backend
+from forge.backend import Backend, Timing
 from forge.events import FinishReason
 from forge.gguf import GGUFFile, open_gguf
 from forge.messages import (
@@ -29,6 +29,8 @@ from forge.messages import (
     Phase,
     Probe,
     Probed,
+    Profile,
+    Profiled,
     Request,
     Started,
     Tokens,
@@ -39,6 +41,7 @@ from forge.sampling import SamplingParams
 from forge.worker.link import HostGone, Link
 from forge.worker.loader import load_model, open_backend, probe, warm_up
 from forge.worker.model import LoadedModel
+from forge.worker.profiling import kernel_times, rounds
 from forge.worker.watched import WatchedSampler
 
 _LONGEST = 4000
@@ -89,6 +92,8 @@ class Service:
                 self._generate(request)
             case Evaluate():
                 self._evaluate(request)
+            case Profile():
+                self._profile(request)
             case _:  # a Cancel or Next of a request that has ended already
                 pass
 
@@ -192,6 +197,27 @@ class Service:
         if model.standing:
             model.standing.now()
         self._link.send(Finished(request.id, "stop"))
+
+    def _profile(self, request: Profile) -> None:
+        model, beat = self._ready([], reply=0), self._beats(request.id)
+        tokens = min(request.tokens, model.executable.chunk)
+        model.check_room([0] * (request.start + tokens), reply=0)
+        model.forget()
+        measured: list[list[Timing]] = []
+        try:
+            for done, timings in rounds(
+                model.executable, tokens, request.start, request.repetitions
+            ):
+                measured.append(timings)
+                beat("profile", done, request.repetitions)
+                self._stop_if_cancelled(request.id)
+        except _Cancelled:
+            self._link.send(Finished(request.id, "cancelled"))
+            return
+        finally:
+            model.forget()
+        kernels = kernel_times(model.executable.graph, tokens, measured)
+        self._link.send(Profiled(request.id, tokens, kernels))
 
     def _close(self) -> None:
         """In reverse order of opening."""

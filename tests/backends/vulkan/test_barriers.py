@@ -9,19 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.backends.vulkan.desk import Desk
-from tests.backends.vulkan.tiny_models import tiny
+from tests.backends.vulkan.tiny_models import recorded, tiny
 
-from forge.gguf import open_gguf
-from forge.models import build_graph
-from forge.weights import Weights
-from forge_vulkan.loading import load
-from forge_vulkan.recordings import Recordings
 from forge_vulkan.runtime.kernels import Kernel
-from forge_vulkan.runtime.memory import Arenas, Region
+from forge_vulkan.runtime.memory import Region
 from forge_vulkan.runtime.profile import Profile
 from forge_vulkan.runtime.recording import Commands, Recording
-from forge_vulkan.sizes import Sizes
-from forge_vulkan.workplace import Workplace
 
 BARRIER = "barrier"
 Reads, Writes = Sequence[Region], Sequence[Region]
@@ -107,28 +100,17 @@ def test_every_section_of_a_model_has_all_barriers_that_it_needs_and_no_other(
     desk: Desk, tmp_path: Path, architecture: str
 ) -> None:
     path = tiny(tmp_path, architecture, quant="q8_0")
-    device, upload, download = (Arenas(desk.gpu, use) for use in ("device", "upload", "download"))
     commands = NotedCommands(desk.gpu)
-    with open_gguf(path) as file:
-        graph = build_graph(file, context=64)
-        sizes = Sizes(graph, desk.kernels)
-        weights = Weights(graph, file)
-        loaded = load(desk.kernels, desk.queue, weights, sizes.placement, lambda *_: None)
-        place = Workplace(sizes, device, upload, download)
-        recorded = Recordings(desk.kernels, commands, place, loaded.matrices, loaded.vectors)
-    assert recorded.samples
     dispatches = 0
-    for recording in commands.made:
-        *events, last = recording.events
-        assert last == BARRIER  # for the submission that follows, and for the host
-        assert missing_and_needless(events) == (0, 0)
-        dispatches += len(events)
-        assert recording.count.barriers == recording.events.count(BARRIER)
+    with recorded(desk, path, commands) as (recordings, _):
+        assert recordings.samples
+        for recording in commands.made:
+            *events, last = recording.events
+            assert last == BARRIER  # for the submission that follows, and for the host
+            assert missing_and_needless(events) == (0, 0)
+            assert recording.count.barriers == recording.events.count(BARRIER)
+            dispatches += len(events)
     assert dispatches > 40
-    commands.close()
-    for arenas in (device, upload, download):
-        arenas.close()
-    loaded.close()
 
 
 Step = Callable[[Noted, dict[str, Region], Kernel], None]

@@ -78,3 +78,14 @@ def test_a_machine_without_a_gpu_is_told_so_and_nothing_has_failed(
     (line,) = [line for line in done.stderr.splitlines() if "vulkan" in line]
     assert line.startswith("forge: vulkan is not used (there is no GPU with a Vulkan driver here")
     assert line.endswith("); cpu answers")
+
+
+def test_a_machine_without_a_driver_is_told_so_once(forge: Forge, tiny_chat: Path) -> None:
+    env = {**NOTHING, **BOTH}
+    run = ("run", "-m", tiny_chat, "--tokens", "5,6,7", "-n", "3", "--temp", "0")
+    first, again = forge(*run, env=env), forge(*run, env=env)
+    assert first.returncode == again.returncode == 0
+    assert "vulkan is not used" in first.stderr
+    assert again.stderr == ""
+    assert again.stdout == first.stdout
+    assert "unavailable" in forge("backends", env=env).stdout

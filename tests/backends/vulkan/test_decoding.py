@@ -18,6 +18,8 @@ START = len(PROMPT) - 1
 GREEDY = SamplingParams(temperature=0)
 DRAWN = SamplingParams(temperature=1.2, seed=3, top_k=20)
 FLAT = SamplingParams(temperature=1.5, seed=3, top_k=0)
+MANY = SamplingParams(temperature=1.5, seed=3, top_k=256)
+TOO_MANY = SamplingParams(temperature=1.5, seed=3, top_k=257)
 PENALISED = SamplingParams(temperature=0, repeat_penalty=1.3)
 
 
@@ -55,7 +57,7 @@ def by_default(made: VulkanExecutable, params: SamplingParams) -> list[int]:
     return list(Executable.decode(made, PROMPT[-1], START, COUNT, Draws(params, PROMPT)))
 
 
-@pytest.mark.parametrize("params", [GREEDY, DRAWN, FLAT, PENALISED])
+@pytest.mark.parametrize("params", [GREEDY, DRAWN, MANY, TOO_MANY, FLAT, PENALISED])
 def test_steps_give_the_tokens_of_the_loop_over_run(
     made: VulkanExecutable, params: SamplingParams
 ) -> None:
@@ -66,7 +68,13 @@ def test_steps_give_the_tokens_of_the_loop_over_run(
 
 @pytest.mark.parametrize(
     ("params", "rows"),
-    [(GREEDY, []), (DRAWN, "few"), (FLAT, "whole"), (PENALISED, "whole")],
+    [
+        (GREEDY, []),
+        (DRAWN, "few"),
+        (TOO_MANY, "whole"),
+        (FLAT, "whole"),
+        (PENALISED, "whole"),
+    ],
 )
 def test_the_host_sees_no_more_logits_than_decide_the_draw(
     made: VulkanExecutable, params: SamplingParams, rows: list[int] | str
@@ -162,6 +170,15 @@ def test_two_executables_decode_in_turns_as_each_does_alone(
     assert [list(told) for told in zip(*turns, strict=True)] == alone
     for made in pair:
         made.close()
+
+
+def test_of_a_vocabulary_smaller_than_what_is_drawn_from_all_of_it_counts(
+    desk: Desk, tmp_path: Path
+) -> None:
+    made = executable(desk, tiny(tmp_path, vocabulary=100, quant="f32"))
+    params = SamplingParams(temperature=3.0, seed=5, top_k=200)
+    assert decoded(made, params) == by_default(made, params)
+    made.close()
 
 
 def test_a_run_between_two_replies_leaves_nothing_in_the_recorded_steps(

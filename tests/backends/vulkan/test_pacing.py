@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from tests.backends.vulkan.desk import Desk
-from tests.backends.vulkan.tiny_models import Counted
+from tests.backends.vulkan.tiny_models import Counted, executable, feed, tiny
 
 from forge.backend import BackendHung
+from forge.testing.truth import divergence
 from forge_vulkan.runtime.pacing import Pace, Piece
 
 BELIEVED = 1e9
@@ -102,3 +104,22 @@ def test_a_wait_has_an_end_that_names_the_place(desk: Desk) -> None:
         Pace(queue, "software").run([Piece(handle, 1.0)])
     desk.queue.run([quick(desk)])  # behind the other, which ends after all
     queue.close()
+
+
+def test_a_chunk_of_much_work_goes_to_a_software_device_in_several_submissions(
+    desk: Desk, queue: Counted, tmp_path: Path
+) -> None:
+    if desk.gpu.listed.device.kind != "software":
+        pytest.skip("what is little for this device is hours for the reference")
+    path = tiny(tmp_path, quant="q4_0", width=256, ffn=1024, layers=4)
+    made = executable(desk, path, queue=queue)
+    queue.groups.clear()
+    whole = feed(made, range(64), rows="last")
+    assert sum(queue.groups) > 4  # the frame, pieces of the layers, the head
+    made.keep(0, 0)
+    feed(made, range(60), rows="none")
+    queue.groups.clear()
+    singles = [feed(made, [token], token) for token in range(60, 64)]
+    assert sum(queue.groups) == 3 * len(singles)
+    assert divergence(whole, singles[-1]) < 1e-2
+    made.close()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,15 @@ from forge.models import build_graph
 from forge.testing import write_tiny
 from forge.weights import Weights
 from forge_vulkan.executable import VulkanExecutable
+from forge_vulkan.loading import load
+from forge_vulkan.recordings import Recordings
+from forge_vulkan.runtime.device import Gpu
+from forge_vulkan.runtime.memory import Arenas
 from forge_vulkan.runtime.pacing import Pace
+from forge_vulkan.runtime.recording import Commands
 from forge_vulkan.runtime.submission import Queue
 from forge_vulkan.sizes import Sizes
+from forge_vulkan.workplace import Workplace
 
 SIZES: dict[str, Any] = {"width": 128, "ffn": 256, "layers": 2, "vocabulary": 300}
 
@@ -68,6 +75,38 @@ def executable(
     sizes = Sizes(graph, desk.kernels)
     pace = Pace(queue, "software")
     return VulkanExecutable(sizes, Weights(graph, file), _quiet, queue, pace)
+
+
+class Grown(Arenas):
+    """Arenas that note what was allocated."""
+
+    def __init__(self, gpu: Gpu, use: str) -> None:
+        self.allocated: list[int] = []
+        super().__init__(gpu, use)
+
+    def reserve(self, size: int) -> None:
+        self.allocated.append(size)
+        super().reserve(size)
+
+
+@contextmanager
+def recorded(
+    desk: Desk, path: Path, commands: Commands, *, context: int = 64, frugal: bool = False
+) -> Iterator[tuple[Recordings, Grown]]:
+    """A model's recordings, and the memory on the device that they work in."""
+    device, upload, download = (Grown(desk.gpu, use) for use in ("device", "upload", "download"))
+    with open_gguf(path) as file:
+        graph = build_graph(file, context=context)
+        sizes = Sizes(graph, desk.kernels, frugal)
+        given = desk.kernels, desk.queue, Weights(graph, file), sizes.placement, _quiet
+        loaded = load(*given)
+        device.reserve(sizes.working)
+        place = Workplace(sizes, device, upload, download)
+        yield Recordings(desk.kernels, commands, place, loaded.matrices, loaded.vectors), device
+    commands.close()
+    for arenas in (device, upload, download):
+        arenas.close()
+    loaded.close()
 
 
 def _quiet(phase: str, done: int, total: int, detail: str = "") -> None:

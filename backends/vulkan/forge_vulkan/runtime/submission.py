@@ -17,6 +17,8 @@ from forge_vulkan.runtime.device import Gpu
 _SLICE_NS = 20_000_000
 _LIMIT_S = 10.0
 """After which a submission counts as stuck: AMD's kernel driver gives a compute ring 10 s."""
+_SOFTWARE_S = 60.0
+"""No kernel driver watches a software device, which shares its cores with everything else."""
 
 _QUIET_S = 0.25
 """Of waiting, before the log is told about it; then again after twice as long."""
@@ -30,8 +32,9 @@ def nowhere() -> str:
 class Queue:
     """Owns the fences; work is finished in the order in which it was submitted."""
 
-    def __init__(self, gpu: Gpu, limit: float = _LIMIT_S) -> None:
-        self._gpu, self.limit = gpu, limit
+    def __init__(self, gpu: Gpu, limit: float | None = None) -> None:
+        software = gpu.listed.device.kind == "software"
+        self._gpu, self.limit = gpu, limit or (_SOFTWARE_S if software else _LIMIT_S)
         self._free: list[Any] = []
         self._all: list[Any] = []
         self.where: Callable[[], str] = nowhere

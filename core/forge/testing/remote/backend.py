@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from forge import errors
 from forge.channel import Channel
+from forge.executable import Timing
 from forge.graph import Graph
 from forge.health import Check, Device
 from forge.messages import Close
@@ -215,6 +216,11 @@ class RemoteExecutable:
             self.number, token, start, count, most, chosen, seen, slot, close_first, other
         )
         return self.worker.ask(request, m.Decoded)
+
+    def profile(self, tokens: int, repetitions: int = 20, start: int = 0) -> list[Timing]:
+        """How long each kernel of a run takes."""
+        request = m.Profile(self.number, tokens, repetitions, start)
+        return self.worker.ask(request, m.Timings).kernels
 
     def close(self) -> None:
         """Close it in its process."""

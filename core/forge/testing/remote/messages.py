@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from forge.executable import Timing
 from forge.graph import Graph
 from forge.health import Check, Device
 from forge.messages import Close
@@ -116,6 +117,15 @@ class Decode(_Message, frozen=True):
     beside: int | None = None
 
 
+class Profile(_Message, frozen=True):
+    """Time the kernels of a run; answered by Timings."""
+
+    executable: int
+    tokens: int
+    repetitions: int
+    start: int
+
+
 class CloseExecutable(_Message, frozen=True):
     """Close it; answered by Number."""
 
@@ -200,6 +210,12 @@ class Decoded(_Message, frozen=True):
     beside: list[int] = []
 
 
+class Timings(_Message, frozen=True):
+    """How long each kernel took."""
+
+    kernels: list[Timing]
+
+
 class Failed(_Message, frozen=True):
     """The call raised: the exception's class, its module, and its text."""
 
@@ -217,11 +233,21 @@ Request: TypeAlias = (
     | Run
     | Keep
     | Decode
+    | Profile
     | CloseExecutable
     | CloseBackend
     | Describe
     | Close
 )
 Answer: TypeAlias = (
-    Opened | Flags | Converted | Number | Progressed | Compiled | Outputs | Decoded | Failed
+    Opened
+    | Flags
+    | Converted
+    | Number
+    | Progressed
+    | Compiled
+    | Outputs
+    | Decoded
+    | Timings
+    | Failed
 )

@@ -36,12 +36,14 @@ from forge.testing.remote.messages import (
     OpenBackend,
     Opened,
     Outputs,
+    Profile,
     Progressed,
     Request,
     Required,
     Run,
     Supports,
     Tensor,
+    Timings,
 )
 from forge.weights import Weights
 from forge.worker.link import Link
@@ -99,6 +101,9 @@ class Service:
                 )
             case Decode():
                 return self._decode(request)
+            case Profile(executable=number):
+                timed = self._executables[number]
+                return Timings(timed.profile(request.tokens, request.repetitions, request.start))
             case CloseExecutable(executable=number):
                 self._executables[number].close()
                 if file := self._files.pop(number, None):

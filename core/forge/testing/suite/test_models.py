@@ -8,6 +8,7 @@ from typing import TypeAlias
 import numpy as np
 import pytest
 
+from forge.errors import BackendUnsupported
 from forge.executable import Rows
 from forge.models import ARCHITECTURES
 from forge.sampling import SamplingParams
@@ -203,6 +204,25 @@ def test_a_prefix_that_was_kept_is_the_same_as_a_fresh_one(
     kept = executable.keep(count)
     assert 0 <= kept <= count
     same(prefill(executable, other[kept:], start=kept), fresh[kept:])
+
+
+def test_a_profile_names_the_graphs_nodes_and_leaves_no_trace(
+    model: TinyModel, executable: RemoteExecutable
+) -> None:
+    """Optional: a backend without timestamps says that it does not support it."""
+    tokens, names = model.tokens[:20], {node.name for node in executable.graph.nodes}
+    before = prefill(executable, tokens)
+    executable.keep(0)
+    for count, start in ((1, 0), (min(9, executable.chunk), 0), (1, 30)):
+        try:
+            timings = executable.profile(count, 2, start)
+        except BackendUnsupported:
+            continue
+        assert names & {timing.name for timing in timings}, "no node of the graph is timed"
+        assert executable.graph.outputs[0] in [timing.name for timing in timings]
+        assert all(timing.kernel and 0 <= timing.seconds < 60 for timing in timings)
+        assert executable.keep(0) == 0
+    same(prefill(executable, tokens), before)
 
 
 def test_a_context_can_be_filled_to_its_last_token_and_begun_again(

@@ -11,7 +11,6 @@ from tests.backends.vulkan.ops.stage import Stage
 
 from forge_vulkan.steps.attention_coopmat import cooperative, suits
 
-
 CONTEXT = 128
 """Longer ones are more than llvmpipe works through: it ends an invocation's loops after 65,535
 rounds in all (LP_MAX_TGSI_LOOP_ITERATIONS), and the emulation takes 10,000 for 32 keys."""

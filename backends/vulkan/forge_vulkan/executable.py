@@ -9,6 +9,8 @@ import numpy as np
 from forge.backend import (
     Array,
     BackendError,
+    BackendHung,
+    BackendLost,
     BackendUnsupported,
     Executable,
     Graph,
@@ -20,7 +22,7 @@ from forge.backend import (
     row_indices,
 )
 from forge_vulkan.decoding import Decoding, decides
-from forge_vulkan.loading import load
+from forge_vulkan.loading import Loaded, load
 from forge_vulkan.recordings import Recordings
 from forge_vulkan.runtime.kernels import Kernels
 from forge_vulkan.runtime.memory import Arenas
@@ -53,9 +55,12 @@ class VulkanExecutable(Executable):
         self._commands = Commands(gpu)
         self._device = Arenas(gpu, "device")
         self._hosts = Arenas(gpu, "upload", 1 << 20), Arenas(gpu, "download", 1 << 20)
-        self._loaded = load(sizes.kernels, queue, weights, sizes.placement, progress)
+        self._loaded = Loaded({}, {})
         try:
+            self._loaded = load(sizes.kernels, queue, weights, sizes.placement, progress)
             self._prepare()
+        except (BackendHung, BackendLost):
+            raise  # the process ends; what the device may still work on is not freed before
         except BaseException:
             self.close()
             raise

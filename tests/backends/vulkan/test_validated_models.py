@@ -11,7 +11,7 @@ import pytest
 from tests import vulkan_device
 from tests.backends.vulkan.tiny_models import tiny
 
-PROGRAM = Path(__file__).with_name("validated_program.py")
+HERE = Path(__file__).parent
 
 
 @pytest.mark.parametrize(
@@ -26,10 +26,22 @@ PROGRAM = Path(__file__).with_name("validated_program.py")
 def test_nothing_that_a_model_does_is_against_the_rules_of_vulkan(
     tmp_path: Path, architecture: str, quant: str, without: str
 ) -> None:
-    vulkan_device.validating()
     path = tiny(tmp_path, architecture, quant=quant, width=256)
+    assert ran("validated_program.py", path, without) == "done"
+
+
+@pytest.mark.parametrize("without", ["", "unified"])
+def test_a_load_that_fails_anywhere_gives_everything_back(tmp_path: Path, without: str) -> None:
+    path = tiny(tmp_path, quant="q4_0", layers=1)
+    said = ran("giving_up_program.py", path, without)
+    assert said.isdecimal(), said
+    assert int(said) > 20
+
+
+def ran(program: str, path: Path, without: str) -> str:
+    vulkan_device.validating()
     done = subprocess.run(
-        [sys.executable, "-P", PROGRAM, path, vulkan_device.device()],
+        [sys.executable, "-P", HERE / program, path, vulkan_device.device()],
         env={**os.environ, "FORGE_VULKAN_VALIDATE": "1", "FORGE_VULKAN_WITHOUT": without},
         capture_output=True,
         text=True,
@@ -37,4 +49,4 @@ def test_nothing_that_a_model_does_is_against_the_rules_of_vulkan(
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout == "done"
+    return done.stdout

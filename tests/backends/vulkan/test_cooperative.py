@@ -20,7 +20,8 @@ from forge_vulkan.steps.products import (
 )
 
 RANDOM = np.random.default_rng(9)
-KINDS = ["q4_0", "q5_k", "f16"]  # the others differ in what other tests look at, and this is slow
+EVERY = (*TILES, (128, 64, 32, 32))  # in the last one two invocations share 16 weights
+KINDS = ["q4_0", "f16", "q5_k"]  # the others differ in what other tests look at, and this is slow
 
 
 def halves(desk: Desk, width: int, most: int) -> Halves:
@@ -62,8 +63,11 @@ def test_kinds_are_those_with_a_kernel() -> None:
     assert have == {*FORMATS} - {"f32", "bf16"}
 
 
-@pytest.mark.parametrize("tile", TILES)
-@pytest.mark.parametrize("kind", KINDS)
+# llvmpipe ends loops after 65535 rounds in all: 256 columns in a large tile are too much emulation.
+@pytest.mark.parametrize(
+    ("kind", "tile"),
+    [*((kind, tile) for kind in KINDS[:2] for tile in EVERY), (KINDS[2], TILES[-1])],
+)
 def test_types_are_multiplied_rightly_in_every_tile(desk: Desk, kind: str, tile) -> None:
     k = max(64, FORMATS[kind].columns)
     raw, w = weights(kind, 20, k)
@@ -74,7 +78,7 @@ def test_types_are_multiplied_rightly_in_every_tile(desk: Desk, kind: str, tile)
 
 @pytest.mark.parametrize(
     ("tile", "tokens", "n", "k"),
-    [(TILES[1], 1, 1, 32), (TILES[1], 17, 100, 96), (TILES[0], 130, 33, 64)],
+    [(TILES[-1], 1, 1, 32), (TILES[-1], 17, 100, 96), (TILES[1], 130, 33, 64)],
 )
 def test_sizes_that_fill_no_tile(desk: Desk, tile, tokens: int, n: int, k: int) -> None:
     raw, w = weights("q8_0", n, k)

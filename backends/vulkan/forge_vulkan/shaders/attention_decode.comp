@@ -103,6 +103,7 @@ void main() {
     const uint first = kv * group + block * HEADS, most_heads = group - block * HEADS;
     const uint tokens = frame[FRAME_TOKENS];
     const uint position = frame[FRAME_HEADER + chunk], slot = frame[FRAME_HEADER + 2 * chunk];
+    fetch_queries(first, kv);  // before the branches wait for what the frame says
     if (tokens == 0) return;
     const uint oldest = window > 0 && position + 1 > window ? position + 1 - window : 0;
     const uint begin = oldest / TILE * TILE, length = position + 1 - begin;
@@ -113,7 +114,7 @@ void main() {
     const uint from = begin + split * share, to = min(from + share, position + 1);
     fetch_keys(cached, from, to - 1);
     fetch_values(cached, from, to - 1);
-    stage(first, kv, float(position));
+    stage(float(position));
     if (me < HEADS) {
         head_top[me] = LEAST;
         head_sum[me] = 0.0;
@@ -125,8 +126,8 @@ void main() {
     }
 
     const uint column = me % COLUMNS, part = me / COLUMNS;
-    vec4 found[HEADS];
-    [[unroll]] for (uint h = 0; h < HEADS; h++) found[h] = vec4(0.0);
+    vec4 found[4 * FOURS];
+    [[unroll]] for (uint h = 0; h < 4 * FOURS; h++) found[h] = vec4(0.0);
     for (uint at = from; at < to; at += TILE) {
         score(at + me % TILE == position);
         if (at + TILE < to) fetch_keys(cached, at + TILE, to - 1);
@@ -145,8 +146,8 @@ void main() {
                 const vec4 value = four(held_values[n], value_scales[n], column);
                 [[unroll]] for (uint i = 0; i < FOURS; i++) {
                     const vec4 weight = weights[i * TILE + row];
-                    [[unroll]] for (uint h = 4 * i; h < min(4 * i + 4, HEADS); h++) {
-                        found[h] += weight[h % 4] * value;
+                    [[unroll]] for (uint j = 0; j < 4; j++) {
+                        if (4 * i + j < HEADS) found[4 * i + j] += weight[j] * value;
                     }
                 }
             }

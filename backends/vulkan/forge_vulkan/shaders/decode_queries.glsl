@@ -1,37 +1,50 @@
 // What attention_decode.comp begins with: queries, and the new key and value, rotated and packed.
 
-// The queries, the new key behind them, and the new value.
-void stage(uint first, uint kv, float position) {
-    vec2 made[(TO_TURN + THREADS - 1) / THREADS];
-    [[unroll]] for (uint n = 0; n < made.length(); n++) {
-        const uint i = min(gl_LocalInvocationIndex + n * THREADS, TO_TURN - 1);
-        const uint h = i / TURNING, pair = i % TURNING;
-        const bool turns = pair < pairs;
-        const uint one = turns && neox == 1 ? pair : 2 * pair;
-        const uint other = turns && neox == 1 ? pair + pairs : 2 * pair + 1;
-        const uint from = h == HEADS ? kv * SIZE : min(first + h, kv * group + group - 1) * SIZE;
-        vec2 both = vec2(0.0);
-        if (one < SIZE) both.x = h == HEADS ? k[from + one] : q[from + one];
-        if (other < SIZE) both.y = h == HEADS ? k[from + other] : q[from + other];
-        made[n] = both;
+vec2 held[(TO_TURN + THREADS - 1) / THREADS];  // pairs of columns of the queries and of the new key
+float held_frequencies[held.length()];
+float held_value[(VALUE_SIZE + THREADS - 1) / THREADS];
+
+struct Pair { uint head, index, one, other; };
+
+// The `n`-th of this invocation: the head HEADS is the key.
+Pair pair_of(uint n) {
+    const uint i = min(gl_LocalInvocationIndex + n * THREADS, TO_TURN - 1), index = i % TURNING;
+    const bool apart = index < pairs && neox == 1;
+    return Pair(i / TURNING, index, apart ? index : 2 * index, apart ? index + pairs : 2 * index + 1);
+}
+
+// What does not depend on where the token is.
+void fetch_queries(uint first, uint kv) {
+    [[unroll]] for (uint n = 0; n < held.length(); n++) {
+        const Pair at = pair_of(n);
+        const uint query = min(first + at.head, kv * group + group - 1) * SIZE, key = kv * SIZE;
+        held[n] = vec2(0.0);
+        if (at.one < SIZE) held[n].x = at.head == HEADS ? k[key + at.one] : q[query + at.one];
+        if (at.other < SIZE) held[n].y = at.head == HEADS ? k[key + at.other] : q[query + at.other];
+        held_frequencies[n] = pairs > 0 ? frequencies[min(at.index, pairs - 1)] : 0.0;
     }
-    for (uint d = gl_LocalInvocationIndex; d < VALUE_SIZE; d += THREADS) {
-        staged[SIZE + d] = v[kv * VALUE_SIZE + d];
+    [[unroll]] for (uint n = 0; n < held_value.length(); n++) {
+        held_value[n] = v[kv * VALUE_SIZE + min(gl_LocalInvocationIndex + n * THREADS, VALUE_SIZE - 1)];
     }
-    [[unroll]] for (uint n = 0; n < made.length(); n++) {
-        const uint i = min(gl_LocalInvocationIndex + n * THREADS, TO_TURN - 1);
-        const uint h = i / TURNING, pair = i % TURNING;
-        const bool turns = pair < pairs;
-        const uint one = turns && neox == 1 ? pair : 2 * pair;
-        const uint other = turns && neox == 1 ? pair + pairs : 2 * pair + 1;
-        if (turns) made[n] = rotated(made[n], turned(position, frequencies[pair]) * magnitude);
-        if (h < HEADS) {
-            queries[h * QUADS + one / 4][one % 4] = made[n].x;
-            queries[h * QUADS + other / 4][other % 4] = made[n].y;
+}
+
+// The queries, the new key and the new value to shared memory, turned.
+void stage(float position) {
+    [[unroll]] for (uint n = 0; n < held.length(); n++) {
+        const Pair at = pair_of(n);
+        vec2 made = held[n];
+        if (at.index < pairs) made = rotated(made, turned(position, held_frequencies[n]) * magnitude);
+        if (at.head < HEADS) {
+            queries[at.head * QUADS + at.one / 4][at.one % 4] = made.x;
+            queries[at.head * QUADS + at.other / 4][at.other % 4] = made.y;
         } else {
-            if (one < SIZE) staged[one] = made[n].x;
-            if (other < SIZE) staged[other] = made[n].y;
+            if (at.one < SIZE) staged[at.one] = made.x;
+            if (at.other < SIZE) staged[at.other] = made.y;
         }
+    }
+    [[unroll]] for (uint n = 0; n < held_value.length(); n++) {
+        const uint d = gl_LocalInvocationIndex + n * THREADS;
+        if (d < VALUE_SIZE) staged[SIZE + d] = held_value[n];
     }
 }
 

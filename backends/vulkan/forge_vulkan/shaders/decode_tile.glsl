@@ -30,14 +30,15 @@ void score(bool newest) {
     [[unroll]] for (uint i = 0; i < FOURS; i++) parts[i] = vec4(0.0);
     [[unroll]] for (uint n = 0; n < QUADS_EACH; n++) {
         const uint quad = scorer * QUADS_EACH + n;
-        if (quad >= QUADS) break;
-        if (newest) {
-            held_keys[n] = LINE_OF(fresh, 0, quad);
-            key_scales[n] = SCALES(fresh, 0, SIZE, quad);
-        }
-        const vec4 part = four(held_keys[n], key_scales[n], quad);
-        [[unroll]] for (uint h = 0; h < HEADS; h++) {
-            parts[h / 4][h % 4] += dot(queries[h * QUADS + quad], part);
+        if (SCORERS * QUADS_EACH == QUADS || quad < QUADS) {
+            if (newest) {
+                held_keys[n] = LINE_OF(fresh, 0, quad);
+                key_scales[n] = SCALES(fresh, 0, SIZE, quad);
+            }
+            const vec4 part = four(held_keys[n], key_scales[n], quad);
+            [[unroll]] for (uint h = 0; h < HEADS; h++) {
+                parts[h / 4][h % 4] += dot(queries[h * QUADS + quad], part);
+            }
         }
     }
     [[unroll]] for (uint i = 0; i < FOURS; i++) area[i * THREADS + scorer * TILE + key] = parts[i];

@@ -19,8 +19,10 @@ _LARGE = 1 << 25
 """Weights of a gate's half, from which its kernel is bound by memory alone."""
 _FULL_GRID = 16384
 """Work groups from which on some go on to further rows instead: each has its prologue."""
-TILES = (128, 64, 32, 32), (64, 64, 32, 32)
+TILES = (128, 128, 64, 64), (128, 64, 64, 32), (64, 64, 32, 32)
 """Tokens and rows of a work group, then of its subgroups, in shaders/gemm.comp."""
+_WAVES = 3
+"""Work groups a compute unit from which on the largest tile pays."""
 _COOPMAT_LANES = 32
 
 
@@ -205,8 +207,8 @@ def multiply_halves(
     """
     real = tape.features.coopmat
     for part in matrix.parts:
-        tile = tile or _tile(tape, out.most)
-        threads = tile[0] // tile[2] * (tile[1] // tile[3]) * _COOPMAT_LANES
+        shape = tile or _tile(tape, part.rows, out.most)
+        threads = shape[0] // shape[2] * (shape[1] // shape[3]) * _COOPMAT_LANES
         tape.run(
             f"gemm.TYPE={matrix.kind}.COOPMAT={int(real)}",
             [
@@ -218,21 +220,28 @@ def multiply_halves(
                 added.residual.region if added.residual else x.scales,
                 out.region,
             ],
-            (ceil(part.rows, tile[1]), ceil(out.most, tile[0]), 1),
+            (ceil(part.rows, shape[1]), ceil(out.most, shape[0]), 1),
             writes=[6],
             push=part.packed()
             + struct.pack("5I", part.rows, matrix.k, out.counter, out.width, part.first),
             constants=(
-                *(threads, _COOPMAT_LANES, *tile),
+                *(threads, _COOPMAT_LANES, *shape),
                 *(int(added.bias is not None), int(added.residual is not None)),
             ),
             subgroup=_COOPMAT_LANES if real else 0,
         )
 
 
-def _tile(tape: Tape, tokens: int) -> tuple[int, int, int, int]:
-    """The larger tile where there are tokens for it and shared memory has room."""
-    large, small = TILES
-    threads = large[0] // large[2] * (large[1] // large[3]) * _COOPMAT_LANES
-    room = 80 * (large[0] + large[1]) + threads // _COOPMAT_LANES * 1024
-    return large if tokens > small[0] and room <= tape.features.shared_bytes else small
+def _tile(tape: Tape, rows: int, tokens: int) -> tuple[int, int, int, int]:
+    """The largest tile that shared memory has room for, and that leaves no unit without work."""
+    for index, tile in enumerate(TILES[:-1]):
+        groups = ceil(rows, tile[1]) * ceil(tokens, tile[0])
+        threads = tile[0] // tile[2] * (tile[1] // tile[3]) * _COOPMAT_LANES
+        room = 80 * (tile[0] + tile[1]) + threads // _COOPMAT_LANES * 1024
+        if (
+            tokens > TILES[-1][0]
+            and room <= tape.features.shared_bytes
+            and (index or groups >= _WAVES * tape.gpu.compute_units)
+        ):
+            return tile
+    return TILES[-1]

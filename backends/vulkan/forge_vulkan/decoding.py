@@ -13,7 +13,12 @@ from forge.backend import Array, BackendError, Sampler
 from forge_vulkan.frame import Frame
 from forge_vulkan.recordings import AHEAD, Recordings
 from forge_vulkan.runtime.pacing import Pace
-from forge_vulkan.steps.sampling import MOST_CANDIDATES, found_candidates, greedy_token
+from forge_vulkan.steps.sampling import (
+    MOST_CANDIDATES,
+    found_candidates,
+    greedy_logit,
+    greedy_token,
+)
 
 
 class Decoding:
@@ -51,8 +56,10 @@ class Decoding:
     def _greedy_steps(
         self, token: int, start: int, count: int, sampler: Sampler, slot: int
     ) -> Iterator[int]:
-        """The device feeds each token to the next step: the host follows behind."""
-        del sampler
+        """The device feeds each token to the next step: the host follows behind.
+
+        The sampler hears the logit that decided, which costs nothing and lets it see what is wrong.
+        """
         self._set(token, start, slot)
         submitted = 0
         for index in range(count):
@@ -63,7 +70,10 @@ class Decoding:
                 submitted += 1
             self._check_open()
             self._pace.wait(self._under_way.popleft())
-            yield greedy_token(self._recorded.results[index % AHEAD].view())
+            result = self._recorded.results[index % AHEAD].view()
+            found = np.array([greedy_token(result)])
+            logit = np.array([greedy_logit(result)], np.float32)
+            yield sampler.sample_from(found, logit, start + index + 1)
 
     def _drawn_steps(
         self, token: int, start: int, count: int, sampler: Sampler, slot: int

@@ -63,6 +63,11 @@ def greedy_token(result: Array, place: int = 0) -> int:
     return int(token)
 
 
+def greedy_logit(result: Array, place: int = 0) -> float:
+    """The logit of a result's token."""
+    return float(result.view(np.float32)[3 * place + 2])
+
+
 def candidates_scratch_bytes(width: int) -> int:
     """Room for the largest of each block; its first four words must be 0 once."""
     return 4 * (4 + _blocks(width, MOST_CANDIDATES)[1])

@@ -68,13 +68,12 @@ def test_pieces_go_together_up_to_what_is_believed_of_the_device(
 
 def test_what_was_slow_makes_the_next_submissions_smaller(desk: Desk, queue: Counted) -> None:
     pace = Pace(queue, "software")
-    handle = slow(desk, queue, 0.15)
+    handle = slow(desk, queue, 0.5)  # 0.1 would do, if nobody else were here
     queue.groups.clear()
-    pace.run([Piece(handle, SUBMISSION / 2)] * 4)
-    assert queue.groups[0] == 2
-    queue.groups.clear()
-    pace.run([Piece(handle, SUBMISSION / 2)] * 3)
-    assert queue.groups == [1, 1, 1]
+    pace.run([Piece(handle, SUBMISSION / 2)] * 2)
+    assert queue.groups == [2]
+    pace.run([Piece(handle, SUBMISSION / 2)] * 2)
+    assert queue.groups == [2, 1, 1]
 
 
 def test_what_was_quick_makes_them_larger(desk: Desk, queue: Counted) -> None:

@@ -44,6 +44,8 @@ PLANTED = {
     "LyingKeep": (MODELS, "llama and prefix", ["*a_prefix_that_was_kept*"]),
     "GreedyDecode": (MODELS, "decode", ["*decode_draws*drawn]"]),
     "DecodeAhead": (MODELS, "decode and llama", ["*decode_may_be_left*"]),
+    "NumberedProfile": (MODELS, "profile and llama", ["*a_profile_names*"]),
+    "LastingProfile": (MODELS, "profile and llama", ["*a_profile_names*"]),
     "NoHalf": (MODELS, "f16 and llama", ["*test_logits_are_those_of_the_model[[]llama-f16]"]),
     "ReusedBuffer": (OPS, "add", ["*test_numbers*"]),
     "PromisesTooMuch": (OPS, "embed and q4", ["*embed-q4_1-*"]),

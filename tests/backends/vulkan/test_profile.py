@@ -11,7 +11,8 @@ from tests.conftest import Forge
 
 from forge import Done, Engine, SamplingParams
 from forge.backend import Op
-from forge.errors import ContextOverflow
+from forge.budgets import SECONDS
+from forge.errors import BackendHung, ContextOverflow
 from forge.gguf import open_gguf
 from forge.graph import Graph
 from forge.models import build_graph
@@ -28,11 +29,11 @@ def tiny_graph(model: Path) -> Graph:
         return build_graph(file, context=64)
 
 
-def opened(model: Path, context: int) -> Engine:
+def opened(model: Path, context: int, **choices: object) -> Engine:
     """An engine on the device of the tests, and on no other."""
     (spec,) = forge_backends()
     device = vulkan_device.device()
-    return Engine.open(model, backend=spec, device=device, context=context, strict=True)
+    return Engine.open(model, backend=spec, device=device, context=context, strict=True, **choices)
 
 
 def reply(engine: Engine) -> tuple[int, ...]:
@@ -70,6 +71,16 @@ def test_a_run_that_is_longer_than_the_context_is_refused(tiny_chat: Path) -> No
         with pytest.raises(ContextOverflow):
             engine.profile(1, 1, 32)
         assert len(engine.profile(1, 1, 31).kernels) > 0
+
+
+def test_a_profile_that_outlasts_its_budget_is_a_hang_and_ends_the_worker(tiny_chat: Path) -> None:
+    with opened(tiny_chat, 64, seconds={**SECONDS, "profile": 1e-4}, remember=False) as engine:
+        assert engine.worker_pid is not None
+        worker = Path(f"/proc/{engine.worker_pid}")
+        with pytest.raises(BackendHung, match="in profile"):
+            engine.profile(32, 1)
+        assert not worker.exists()
+        assert not engine.is_ready
 
 
 def test_bench_prints_a_table_and_gives_every_kernel_as_json(forge: Forge, tiny_chat: Path) -> None:

@@ -4,7 +4,7 @@
 //
 // A work group computes BM tokens by BN rows of W. While its subgroups multiply one tile of BK
 // columns out of shared memory, the next one is on its way into registers.
-//! target: vulkan1.3
+//! target: vulkan1.2
 //! TYPE: q4_0 q4_1 q5_0 q5_1 q8_0 q2_k q3_k q4_k q5_k q6_k iq4_nl iq4_xs mxfp4 f16
 //! COOPMAT: 0 1
 #extension GL_GOOGLE_include_directive : require

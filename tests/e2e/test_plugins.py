@@ -71,9 +71,9 @@ REASONS = {
     "subclass": "forge_backends returned a Mine, not a BackendSpec",
     "nonsense": "forge_backends returned a dict, not a BackendSpec",
     "raises": "OSError: no",
-    "older": "backend f is written for API 0.9, this forge has 1.0: upgrade badplug",
-    "newer_minor": "backend f is written for API 1.99, this forge has 1.0: upgrade forge-llm",
-    "future": "backend f is written for API 9.0, this forge has 1.0: upgrade forge-llm",
+    "older": "backend f is written for API 0.9, this forge has 1.1: upgrade badplug",
+    "newer_minor": "backend f is written for API 1.99, this forge has 1.1: upgrade forge-llm",
+    "future": "backend f is written for API 9.0, this forge has 1.1: upgrade forge-llm",
     "unknown_hook": "unknown hook 'forge_frontends'",
     "verb": "forge_commands: ArgumentError: argument {",
 }

@@ -26,9 +26,13 @@ Forge: TypeAlias = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def forge(request: pytest.FixtureRequest) -> Forge:
-    """Run the command line, with additions to the environment."""
+def forge(request: pytest.FixtureRequest, tmp_path: Path) -> Forge:
+    """Run the command line, with additions to the environment.
+
+    Nothing is remembered from test to test, or for the person who runs them.
+    """
     seconds = 3 * request.config.getoption("--forge-timeout")
+    own = {"FORGE_STATE": str(tmp_path / "state"), "FORGE_CONFIG": str(tmp_path / "config.toml")}
 
     def run(*arguments: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -36,7 +40,7 @@ def forge(request: pytest.FixtureRequest) -> Forge:
             capture_output=True,
             encoding="utf-8",
             stdin=subprocess.DEVNULL,
-            env={**os.environ, **env},
+            env={**os.environ, **own, **env},
             timeout=seconds,
             check=False,
         )

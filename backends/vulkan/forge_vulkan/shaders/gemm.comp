@@ -92,7 +92,7 @@ uvec4 expanded_line(uint i, uint part) {
     const uvec2 codes = part == 0 ? next_codes[i].xy : next_codes[i].zw;
     return uvec4(expanded(codes.x, next_scale[i]), expanded(codes.y, next_scale[i]));
 #else
-    return next_w[2 * i + part];
+    return part == 0 ? next_w[2 * i] : next_w[2 * i + 1];
 #endif
 }
 
@@ -106,11 +106,7 @@ void put() {
         const uint at = e / GROUPS * STEP + e % GROUPS * 2;
         if (SHARED_BY == 2) {
             const uint part = mine % 2;
-#if QUANTISED
             sw[at + part] = expanded_line(i, part);
-#else
-            sw[at + part] = part == 0 ? next_w[2 * i] : next_w[2 * i + 1];
-#endif
         } else {
             sw[at] = expanded_line(i, 0);
             sw[at + 1] = expanded_line(i, 1);

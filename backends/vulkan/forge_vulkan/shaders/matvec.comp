@@ -51,15 +51,7 @@ shared float squares[THREADS];
 
 float squared(vec4 v) { return dot(v, v); }
 
-// 127 of the int8 is the largest of 16 numbers; NaN, if one of them is not finite.
-float scale_of(float most, bool finite) {
-    return finite ? most / 127.0 : uintBitsToFloat(0x7fc00000u);
-}
-
-uint packed(ivec4 c) {
-    const uvec4 u = uvec4(c) & 0xFFu;
-    return u.x | u.y << 8 | u.z << 16 | u.w << 24;
-}
+#include "quantise.glsl"
 
 #if QUANTISED
 #include "dot.glsl"
@@ -79,30 +71,16 @@ void quantise() {
     float sum = 0;
     for (uint g = gl_LocalInvocationIndex; g < GROUPS; g += THREADS) {
         vec4 v[4];
-        float most = 0;
-        bool finite = true;
         [[unroll]] for (uint i = 0; i < 4; ++i) {
             v[i] = x4[4 * g + i];
             if (NORM == 1) {
                 sum += squared(v[i]);
                 v[i] *= g4[4 * g + i];
             }
-            const vec4 a = abs(v[i]);
-            most = max(most, max(max(a.x, a.y), max(a.z, a.w)));
-            const uvec4 bits = floatBitsToUint(v[i]) & 0x7f800000u;
-            finite = finite && all(lessThan(bits, uvec4(0x7f800000u)));
         }
-        const float inverse = most > 0 ? 127.0 / most : 0.0;
         uvec4 line;
-        int total = 0;
-        [[unroll]] for (uint i = 0; i < 4; ++i) {
-            const ivec4 c = ivec4(roundEven(v[i] * inverse));
-            total += c.x + c.y + c.z + c.w;
-            line[i] = packed(c);
-        }
-        const float scale = scale_of(most, finite);
+        scales[g] = quantised(v, line);
         codes[g] = line;
-        scales[g] = vec2(scale, scale * float(total));
     }
     if (NORM == 1) squares[gl_LocalInvocationIndex] = sum;
     barrier();
@@ -178,32 +156,20 @@ void hand_on() {
     barrier();
     const uint g = gl_LocalInvocationIndex, group = gl_WorkGroupID.x * (MADE / 16) + g;
     if (g >= MADE / 16 || 16 * group >= n) return;
-    float most = 0, sum = 0;
-    bool finite = true;
+    float sum = 0;
     vec4 v[4];
     [[unroll]] for (uint i = 0; i < 4; ++i) {
         [[unroll]] for (uint j = 0; j < 4; ++j) {
-            float x = made[16 * g + 4 * i + j];
+            v[i][j] = made[16 * g + 4 * i + j];
             if (NEXT == 2) {
-                sum += x * x;
-                x *= next_norm[16 * group + 4 * i + j];
+                sum += v[i][j] * v[i][j];
+                v[i][j] *= next_norm[16 * group + 4 * i + j];
             }
-            finite = finite && (floatBitsToUint(x) & 0x7f800000u) != 0x7f800000u;
-            most = max(most, abs(x));
-            v[i][j] = x;
         }
     }
-    const float inverse = most > 0 ? 127.0 / most : 0.0;
     uvec4 line;
-    int total = 0;
-    [[unroll]] for (uint i = 0; i < 4; ++i) {
-        const ivec4 c = ivec4(roundEven(v[i] * inverse));
-        total += c.x + c.y + c.z + c.w;
-        line[i] = packed(c);
-    }
-    const float scale = scale_of(most, finite);
+    coded2[2 * (n / 16) + group] = quantised(v, line);
     coded4[group] = line;
-    coded2[2 * (n / 16) + group] = vec2(scale, scale * float(total));
     if (NEXT == 2) coded1[6 * (n / 16) + group] = sum;
 }
 

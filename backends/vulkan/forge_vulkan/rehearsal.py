@@ -10,6 +10,7 @@ from forge.backend import Array
 from forge_vulkan.matrices import Matrix, Part
 from forge_vulkan.placing import Placed
 from forge_vulkan.recordings import Recordings
+from forge_vulkan.runtime.flow import Flow
 from forge_vulkan.runtime.kernels import Kernels, Wanted
 from forge_vulkan.runtime.memory import Buffer, Region
 from forge_vulkan.runtime.recording import Commands, Recording
@@ -67,15 +68,15 @@ class _Silent(Commands):
     def __init__(self, gpu: Any) -> None:
         self.gpu = gpu
 
-    def recording(self, profile: Any = None) -> Recording:
+    def recording(self, profile: Any = None, flow: Region | None = None) -> Recording:
         """One that keeps nothing."""
         del profile
-        return _Nothing()
+        return _Nothing(Flow(flow) if flow else None)
 
 
 class _Nothing(Recording):
-    def __init__(self) -> None:
-        pass
+    def __init__(self, flow: Flow | None) -> None:
+        self.flow = flow
 
     def dispatch(self, *given: Any, **named: Any) -> None:
         del given, named

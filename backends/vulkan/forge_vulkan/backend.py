@@ -7,34 +7,26 @@ from collections.abc import Mapping
 from forge.backend import (
     Backend,
     BackendConfig,
-    BackendUnsupported,
     Check,
     Device,
     Executable,
     Graph,
     Memory,
     Node,
-    Op,
     Progress,
-    StateSpec,
     Value,
     Weight,
-    WeightSpec,
 )
-from forge_vulkan.emitters import EMITTERS
-from forge_vulkan.executable import VulkanExecutable
-from forge_vulkan.formats import FORMATS
-from forge_vulkan.kv import check, row_words
+from forge_gpu.executable import GpuExecutable
+from forge_gpu.kv import check
+from forge_gpu.pacing import Pace
+from forge_gpu.rehearsal import wanted
+from forge_gpu.sizes import Sizes
+from forge_gpu.support import supported
 from forge_vulkan.opening import Opening
-from forge_vulkan.rehearsal import wanted
 from forge_vulkan.runtime.kernels import Kernels
-from forge_vulkan.runtime.pacing import Pace
 from forge_vulkan.runtime.submission import Queue
-from forge_vulkan.sizes import Sizes
-from forge_vulkan.steps.attention import LARGEST
-
-_VECTORS = frozenset({"f32", "f16", "bf16"})
-"""Types of weights of one row, which become float32."""
+from forge_vulkan.workshop import Workshop
 
 
 class VulkanBackend(Backend):
@@ -60,27 +52,7 @@ class VulkanBackend(Backend):
 
     def supports(self, node: Node, specs: Mapping[str, Value]) -> bool:
         """Every op, with the weight types and sizes that the kernels have."""
-        given = [specs[name] for name in node.inputs]
-        weights = [spec for spec in given if isinstance(spec, WeightSpec)]
-        states = [spec for spec in given if isinstance(spec, StateSpec)]
-        match node.op:
-            case Op.EMBED:
-                return node.inputs[0] in ("tokens", "positions") and weights[0].dtype in FORMATS
-            case Op.MATMUL:
-                return all(spec.dtype in FORMATS for spec in weights)
-            case Op.EXPERTS:
-                matrices, biases = weights[:3], weights[3:]
-                return all(spec.dtype in FORMATS for spec in matrices) and all(
-                    spec.dtype in _VECTORS for spec in biases
-                )
-            case Op.ATTENTION:
-                return (
-                    all(spec.dtype in _VECTORS for spec in weights)
-                    and all(state.size <= LARGEST and _has_cache(state) for state in states)
-                    and states[0].dtype == states[1].dtype
-                )
-            case _:
-                return node.op in EMITTERS and all(spec.dtype in _VECTORS for spec in weights)
+        return supported(node, specs)
 
     def compile(
         self, graph: Graph, weights: Mapping[str, Weight], progress: Progress
@@ -90,7 +62,8 @@ class VulkanBackend(Backend):
             check(spec, self.gpu.features)
         sizes = self._sizes(graph)
         self._kernels.prepare(wanted(sizes, self._kernels), progress)
-        made = VulkanExecutable(sizes, weights, progress, self._queue, self._pace)
+        workshop = Workshop(self._kernels, self._queue, self._pace)
+        made = GpuExecutable(sizes, weights, progress, workshop)
         self._kernels.save()
         return made
 
@@ -124,11 +97,3 @@ class VulkanBackend(Backend):
 
     def _sizes(self, graph: Graph) -> Sizes:
         return Sizes(graph, self._kernels, self.config.frugal)
-
-
-def _has_cache(state: StateSpec) -> bool:
-    try:
-        row_words(state.size, state.dtype)
-    except BackendUnsupported:
-        return False
-    return True

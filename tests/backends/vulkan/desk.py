@@ -10,16 +10,17 @@ import pytest
 from numpy.typing import NDArray
 
 from forge.backend import Array
-from forge_vulkan.formats import FORMATS
-from forge_vulkan.matrices import Matrix, Part
+from forge_gpu.formats import FORMATS
+from forge_gpu.matrices import Matrix, Part
+from forge_gpu.memory import Region
+from forge_gpu.tape import CHUNK, HEADER, REACH, ROWS, TOKENS, Activation, Tape
 from forge_vulkan.runtime.device import Gpu
 from forge_vulkan.runtime.features import WITHOUT
 from forge_vulkan.runtime.instance import Instance
 from forge_vulkan.runtime.kernels import Kernels
-from forge_vulkan.runtime.memory import Arenas, Region
+from forge_vulkan.runtime.memory import Arenas
 from forge_vulkan.runtime.recording import Commands, Recording
 from forge_vulkan.runtime.submission import Queue
-from forge_vulkan.tape import CHUNK, HEADER, REACH, ROWS, TOKENS, Activation, Tape
 
 CHUNK_TOKENS = 256
 GUARD = 64

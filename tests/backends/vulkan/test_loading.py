@@ -12,11 +12,12 @@ from tests.backends.vulkan.desk import Desk, planes_of
 from forge.backend import BackendOutOfMemory, WeightSpec
 from forge.testing import random_blocks
 from forge.weights import dequantize
-from forge_vulkan.formats import FORMATS
-from forge_vulkan.loading import Loaded, load
-from forge_vulkan.matrices import Matrix
-from forge_vulkan.placing import Placement, place
-from forge_vulkan.runtime.memory import Region
+from forge_gpu.formats import FORMATS
+from forge_gpu.loading import Loaded
+from forge_gpu.matrices import Matrix
+from forge_gpu.memory import Region
+from forge_gpu.placing import Placement, place
+from forge_vulkan.loading import load
 
 RANDOM = np.random.default_rng(7)
 LARGE = 1 << 30

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from forge.backend import Progress
@@ -44,7 +45,10 @@ class Kernels(ABC):
         subgroup: int = 0,
     ) -> Any:
         """The kernel with its constants 0, 1, …; in subgroups of that size, if any."""
-        key = Wanted(shader, bindings, push, constants, subgroup)
+        return self.of(Wanted(shader, bindings, push, constants, subgroup))
+
+    def of(self, key: Wanted) -> Any:
+        """The kernel that is asked for so."""
         if self._collected is not None:
             self._collected[key] = None
             return None
@@ -69,6 +73,15 @@ class Kernels(ABC):
         for done, key in enumerate(missing, 1):
             self._kernels[key] = self._made(key)
             progress("compile", done, len(missing), key.shader)
+
+    @property
+    @abstractmethod
+    def folder(self) -> Path:
+        """Where compiled kernels are kept between starts."""
+
+    @abstractmethod
+    def save(self) -> None:
+        """Keep what was compiled, where that was not done by and by."""
 
     @abstractmethod
     def _made(self, key: Wanted) -> Any:

@@ -11,8 +11,8 @@ import numpy as np
 
 from forge.backend import Array, BackendHung, BackendLost, Progress, Weight
 from forge_gpu.device import Recording, Staging
-from forge_gpu.formats import FORMATS, LINE
-from forge_gpu.kernels import Kernels
+from forge_gpu.formats import FORMATS, LINE, Format, Plane
+from forge_gpu.kernels import Kernels, Wanted
 from forge_gpu.matrices import Matrix, Part
 from forge_gpu.memory import Buffer, Region
 from forge_gpu.placing import Place, Placed, Placement
@@ -86,6 +86,20 @@ def load(
     return Loaded(matrices, vectors, arenas)
 
 
+def sorters(placement: Placement) -> list[Wanted]:
+    """The kernels that sort these weights' blocks into planes."""
+    formats = [FORMATS[weight.kind] for weight in placement.weights if not weight.vector]
+    found = {
+        _sorter(form, plane): None for form in formats if form.quantised for plane in form.planes
+    }
+    return list(found)
+
+
+def _sorter(form: Format, plane: Plane) -> Wanted:
+    constants = _THREADS, 1, form.size, plane.offset, plane.size
+    return Wanted("planes", bindings=2, push=12, constants=constants, subgroup=0)
+
+
 def _useful(placement: Placement) -> int:
     """The bytes of the largest weight: a ring need not be larger."""
     sizes = [w.n * FORMATS[w.kind].row_bytes(w.k) for w in placement.weights]
@@ -139,14 +153,8 @@ class _Sender:
             first, blocks = at // form.size, len(piece) // form.size
             for plane, start in zip(form.planes, place.planes, strict=False):
                 words = -(-blocks * plane.size // 4)
-                kernel = kernels.get(
-                    "planes",
-                    bindings=2,
-                    push=12,
-                    constants=(_THREADS, 1, form.size, plane.offset, plane.size),
-                )
                 recording.dispatch(
-                    kernel,
+                    kernels.of(_sorter(form, plane)),
                     [source, region],
                     (-(-words // _THREADS), 1, 1),
                     writes=[1],

@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from forge.backend import (
-    Backend,
-    BackendConfig,
-    Check,
-    Device,
-    Executable,
-    Graph,
-    Memory,
-    Node,
-    Progress,
-    Value,
-    Weight,
-)
-from forge_gpu.executable import GpuExecutable
-from forge_gpu.kv import check
+from forge.backend import BackendConfig, Check, Device, Memory
+from forge_gpu.backend import GpuBackend
 from forge_gpu.pacing import Pace
-from forge_gpu.rehearsal import wanted
-from forge_gpu.sizes import Sizes
-from forge_gpu.support import supported
 from forge_vulkan.opening import Opening
 from forge_vulkan.runtime.kernels import Kernels
 from forge_vulkan.runtime.submission import Queue
 from forge_vulkan.workshop import Workshop
 
 
-class VulkanBackend(Backend):
+class VulkanBackend(GpuBackend):
     """Owns the instance, the device, its queue and its pipelines."""
 
     def __init__(self, config: BackendConfig) -> None:
@@ -38,8 +20,19 @@ class VulkanBackend(Backend):
         self.gpu = self._opening.gpu
         self._queue = Queue(self.gpu)
         self._kernels = Kernels(self.gpu)
-        self._pace = Pace(self._queue, self.device.kind)
+        pace = Pace(self._queue, self.device.kind)
+        self._workshop = Workshop(self._kernels, self._queue, pace)
         self._closed = False
+
+    @property
+    def kernels(self) -> Kernels:
+        """Pipelines of the open device."""
+        return self._kernels
+
+    @property
+    def workshop(self) -> Workshop:
+        """What graphs run with on the open device."""
+        return self._workshop
 
     @property
     def device(self) -> Device:
@@ -49,34 +42,6 @@ class VulkanBackend(Backend):
     def devices(self) -> list[Device]:
         """All that Vulkan lists here."""
         return self._opening.devices
-
-    def supports(self, node: Node, specs: Mapping[str, Value]) -> bool:
-        """Every op, with the weight types and sizes that the kernels have."""
-        return supported(node, specs)
-
-    def compile(
-        self, graph: Graph, weights: Mapping[str, Weight], progress: Progress
-    ) -> Executable:
-        """Compile the pipelines that are missing, then load."""
-        for spec in graph.state.values():
-            check(spec, self.gpu.features)
-        sizes = self._sizes(graph)
-        self._kernels.prepare(wanted(sizes, self._kernels), progress)
-        workshop = Workshop(self._kernels, self._queue, self._pace)
-        made = GpuExecutable(sizes, weights, progress, workshop)
-        self._kernels.save()
-        return made
-
-    def warm(self, graph: Graph | None, progress: Progress) -> str:
-        """Have the graph's pipelines compiled; for others there is nothing to prepare."""
-        if graph is None:
-            return ""
-        self._kernels.prepare(wanted(self._sizes(graph), self._kernels), progress)
-        return str(self._kernels.folder)
-
-    def required(self, graph: Graph) -> int:
-        """Weights in planes, caches, and one chunk's activations."""
-        return self._sizes(graph).total
 
     def memory(self) -> Memory:
         """Of the largest heap on the device."""
@@ -94,6 +59,3 @@ class VulkanBackend(Backend):
             self._kernels.close()
             self._queue.close()
             self._opening.close()
-
-    def _sizes(self, graph: Graph) -> Sizes:
-        return Sizes(graph, self._kernels, self.config.frugal)

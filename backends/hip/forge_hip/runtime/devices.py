@@ -14,7 +14,7 @@ from forge_hip.runtime.driver import Driver
 
 VISIBLE = ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
 """A person's own choice, which forge leaves as it is."""
-SIMULATED = "hipsim"
+SIMULATED = "Simulated"
 """How the name of the simulated driver's device begins."""
 SUPPORTED = re.compile(r"gfx(103[0-6]|110[0-3]|115[0-3]|120[01])")
 """Instruction sets that the kernels are for: RDNA2, RDNA3, RDNA3.5, RDNA4."""

@@ -19,7 +19,8 @@ class Arenas:
 
     def __init__(self, pool: Pool, use: str = "device", step: int = 16 << 20) -> None:
         self._pool, self._device = pool, use == "device"
-        self._step = min(step, pool.allocation_bytes)
+        # No larger than what several share, or each would be an allocation of its own.
+        self._step = min(step, pool.small, pool.allocation_bytes)
         self._pieces: list[Region] = []
         self._pinned: list[Pinned] = []
         self._piece, self._used = Region(0, 0), 0

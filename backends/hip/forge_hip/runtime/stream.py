@@ -197,10 +197,10 @@ class Stream:
         self.driver.call("hipStreamBeginCapture", self._handle, self.driver.capture_mode())
         try:
             yield made
+            made.append(self.driver.call("hipStreamEndCapture", self._handle))
         except BaseException:
             self._abandon()
             raise
-        made.append(self.driver.call("hipStreamEndCapture", self._handle))
 
     def _abandon(self) -> None:
         """End a capture that failed; the driver may have ended it by itself."""

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.backends.stored import planes_of
+
 from forge.backend import Array
 from forge_gpu.formats import FORMATS
 from forge_gpu.matrices import Matrix, Part
@@ -135,15 +137,3 @@ def rows_of(activation: Activation, count: int) -> NDArray[np.float32]:
     untouched = whole[count:].view(np.uint32)
     assert (untouched == 0xFFFFFFFF).all(), "rows that do not count were written"
     return np.array(whole[:count])
-
-
-def planes_of(kind: str, raw: Array, k: int) -> Array:
-    """What formats.py says, in numpy: the planes of rows of blocks, uint8 [n, bytes of a row]."""
-    form = FORMATS[kind]
-    layout = form.layout(len(raw), k)
-    blocks = raw.reshape(-1, form.size)
-    packed = np.zeros(layout.size, np.uint8)
-    for plane, start in zip(form.planes, layout.starts, strict=False):
-        part = blocks[:, plane.offset : plane.offset + plane.size].ravel()
-        packed[16 * start : 16 * start + len(part)] = part
-    return packed

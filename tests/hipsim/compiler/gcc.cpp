@@ -161,7 +161,7 @@ bool build(Program& program, const Options& options, const Words& words, const s
                                     std::string("-o"), library, expanded, std::string("-lm")}) {
       link.push_back(word);
     }
-    link.insert(link.begin() + 1, "-Wl,--hash-style=gnu");
+    link.insert(link.begin() + 1, "-Wl,-Bsymbolic");  // _end is this library's own
     status = spawn(link, errors);
     if (!status) program.code = packed(options.arch, read(library));
   }

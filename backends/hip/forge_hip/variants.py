@@ -34,8 +34,9 @@ from types import MappingProxyType
 KERNELS = Path(__file__).parent / "kernels"
 OPTIONS = ("-O3", "-std=c++17", "-fno-strict-aliasing")
 """For the compiler, besides the target: buffers are read as words of several sizes."""
-CHOSEN_BY_TARGET = frozenset({"SUBGROUPS", "DOT", "COOPMAT"})
-"""Choices that the steps name and that the compiler makes here, by the target."""
+CHOSEN_BY_TARGET = frozenset({"SUBGROUPS", "DOT", "COOPMAT", "FLOW"})
+"""Choices that the steps name and that the compiler makes here, by the target; the stream's order
+stands for FLOW."""
 
 _PRELUDE = "platform.h", "vectors.h"
 _DIRECTIVE = re.compile(r"^[ \t]*//!(.*)$", re.MULTILINE)
@@ -187,4 +188,6 @@ def _kernel(path: Path) -> Kernel:
     if not sets:
         raise SourceError(f"{path.name}: no `//! constants:`, so nothing would check it")
     parameters = " ".join(run[1].split())
-    return Kernel(path.stem, path, MappingProxyType(choices), tuple(sets), budget, needs, parameters)
+    return Kernel(
+        path.stem, path, MappingProxyType(choices), tuple(sets), budget, needs, parameters
+    )

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from forge_vulkan.steps.products import multiply_one
-from forge_vulkan.tape import Tape
 from tests.backends.vulkan.desk import Desk
 from tests.backends.vulkan.tiny_models import executable, tiny
 
 from forge.backend import Array
 from forge_gpu.flow import FLOW_BYTES, Flow
+from forge_gpu.steps.products import multiply_one
+from forge_gpu.tape import Tape
 from forge_vulkan.runtime.recording import Recording
 
 

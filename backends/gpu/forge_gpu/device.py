@@ -58,7 +58,7 @@ class Recording(Protocol):
 
     @property
     def flow(self) -> Flow | None:
-        """What its kernels wait for each other by, where they do without barriers."""
+        """Counters by which some kernels wait for others; None where none does."""
 
     def dispatch(
         self,
@@ -73,8 +73,7 @@ class Recording(Protocol):
     ) -> None:
         """Run a kernel over so many work groups; `writes` are the bindings that it changes.
 
-        `waits`, for a recording with a flow: it takes the counters as one more binding, and what it
-        waits for as AWAITED_BYTES more of constants.
+        `waits`, where there is a flow: it waits for others by itself.
         """
 
     def after_barrier(self, kernel: Any, bindings: Sequence[Region], push: bytes) -> None:
@@ -94,8 +93,7 @@ class Commands(Protocol):
     """Owns recordings that belong together."""
 
     def recording(self, profile: Any = None, flow: Region | None = None) -> Recording:
-        """A new one, perhaps with time stamps, or with counters of so many bytes in place of
-        barriers (FLOW_BYTES; what is recorded first sets them to 0)."""
+        """A new one, perhaps with time stamps, or with counters to wait by (FLOW_BYTES)."""
 
     def close(self) -> None:
         """Give all of it back; nothing of it may be under way."""

@@ -31,7 +31,7 @@ class Marks:
         """
         waits = tape.recording.flow is not None
         kernel = tape.kernels.get(
-            f"mark.FLOW={int(waits)}",
+            "mark_waiting" if waits else "mark",
             bindings=1 + waits,
             push=4 + AWAITED_BYTES * waits,
             constants=(1, 1, *[1] * waits),

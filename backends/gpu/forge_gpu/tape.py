@@ -50,10 +50,10 @@ class Tape:
     ) -> None:
         """Record one kernel. Constants 0 and 1 are the work group's threads and the lanes.
 
-        `waits`: it is one that can wait for others by itself, if the recording does without
-        barriers; the constant WAITS is its last, the counters are its last binding.
+        `waits`: it is one that can wait for others by itself, if the device has such kernels and
+        the recording does without barriers. Its last constant is WAITS, its last buffer counters.
         """
-        waits = waits and self.kernels.wait
+        waits = waits and self.features.counters
         flow = self.recording.flow is not None
         kernel = self.kernels.get(
             shader,

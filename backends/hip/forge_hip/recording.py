@@ -68,7 +68,7 @@ class Commands:
 
     def recording(self, profile: Profile | None = None, flow: Region | None = None) -> Recording:
         """A new one, perhaps with time stamps: then its kernels are launched one by one."""
-        del flow  # the stream has an order
+        del flow  # no kernel of this backend waits for another
         return Recording(self, profile)
 
     def ended(self, steps: Sequence[Callable[[], None]], *, timed: bool) -> Recorded:
@@ -88,9 +88,10 @@ class Commands:
 class Recording:
     """Collects what is to be put on the stream, whose order is the order of what is recorded."""
 
+    flow = None
+
     def __init__(self, commands: Commands, profile: Profile | None = None) -> None:
         self._commands, self._profile = commands, profile
-        self.flow = None
         self._steps: list[Callable[[], None]] = []
 
     def dispatch(

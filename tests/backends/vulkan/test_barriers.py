@@ -193,7 +193,7 @@ def test_a_barrier_comes_between_what_depends_on_each_other(
     whole = desk.array(np.zeros(128, np.int32))
     regions = {name: desk.array(np.zeros(64, np.int32)) for name in "ab"}
     regions |= {"whole": whole, "left": whole.part(0, 256), "right": whole.part(256, 256)}
-    kernel = desk.kernels.get("mark.FLOW=0", bindings=1, push=4, constants=(1, 1))
+    kernel = desk.kernels.get("mark", bindings=1, push=4, constants=(1, 1))
     recording = Noted(desk.commands)
     for step in steps:
         step(recording, regions, kernel)
@@ -204,7 +204,7 @@ def test_a_barrier_comes_between_what_depends_on_each_other(
 
 def test_a_mark_is_written_behind_a_barrier_and_asks_for_none(desk: Desk) -> None:
     regions = {name: desk.array(np.zeros(64, np.int32)) for name in ("a", "b", "mark")}
-    kernel = desk.kernels.get("mark.FLOW=0", bindings=1, push=4, constants=(1, 1))
+    kernel = desk.kernels.get("mark", bindings=1, push=4, constants=(1, 1))
     recording = Noted(desk.commands)
     recording.after_barrier(kernel, [regions["mark"]], b"\5\0\0\0")
     write("a")(recording, regions, kernel)

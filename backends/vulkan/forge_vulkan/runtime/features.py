@@ -64,6 +64,7 @@ def features(listed: Listed) -> Features:
         and controlled
         and _multiplies(listed)
         and not off & {"coopmat", "half", "subgroups", "sizes"},
+        counters=True,
         flow=_in_order(listed) and "flow" not in off,
     )
 

@@ -83,7 +83,7 @@ def test_times_on_the_device_are_told_between_events(desk: Desk) -> None:
 @pytest.mark.parametrize("direct", [True, False])
 def test_pieces_of_a_weight_reach_the_kernels_that_sort_them(desk: Desk, direct: bool) -> None:
     target, data = desk.pool.take(40_000), numbers(40_000)
-    held = desk.pool.counts.allocations
+    held = desk.pool.device.made
     staging = Staging(desk.stream, desk.pool, direct, 3000)
     for start in range(0, len(data), staging.step):
         piece = data[start : start + staging.step].copy()
@@ -96,7 +96,7 @@ def test_pieces_of_a_weight_reach_the_kernels_that_sort_them(desk: Desk, direct:
         piece[:] = 0
     staging.close()
     assert np.array_equal(desk.stream.copy_from(target)[: len(data)], data)
-    assert desk.pool.counts.allocations == held, "it found room in an arena that was there"
+    assert desk.pool.device.made == held, "it found room in an arena that was there"
 
 
 STALL = """

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-NAMES = ("subgroups", "sizes", "dot", "half", "coopmat")
+NAMES = ("subgroups", "sizes", "dot", "half", "coopmat", "flow")
 """Arithmetic over a subgroup; a kernel's subgroup size; dot products of four bytes; 16-bit floats;
-cooperative matrices."""
+cooperative matrices; kernels of one token that wait for each other without barriers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,9 @@ class Features:
     dot: bool = False
     half: bool = False
     coopmat: bool = False
+    flow: bool = False
+    counters: bool = False
+    """Whether kernels that can wait take counters as their last buffer, be they used or not."""
 
     def __str__(self) -> str:
         lanes = f"subgroups of {self.subgroup}"

@@ -187,4 +187,6 @@ def _kernel(path: Path) -> Kernel:
     if not sets:
         raise SourceError(f"{path.name}: no `//! constants:`, so nothing would check it")
     parameters = " ".join(run[1].split())
-    return Kernel(path.stem, path, MappingProxyType(choices), tuple(sets), budget, needs, parameters)
+    return Kernel(
+        path.stem, path, MappingProxyType(choices), tuple(sets), budget, needs, parameters
+    )

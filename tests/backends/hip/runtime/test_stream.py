@@ -101,8 +101,9 @@ def test_pieces_of_a_weight_reach_the_kernels_that_sort_them(desk: Desk, direct:
 
 STALL = """
 import sys
+import time
 from tests.backends.hip.runtime.desk import Desk
-from forge.backend import BackendHung
+from forge.backend import BackendHung, BackendLost
 from forge_hip.runtime.pool import Arenas
 from forge_hip.runtime.ping import Layers
 
@@ -121,6 +122,13 @@ try:
     desk.plus(1, 2)
 except BackendHung as error:
     print(error)
+try:
+    desk.stream.wait()
+except BackendLost as error:
+    print("again:", error)
+started = time.monotonic()
+desk.close()
+print("closed at once:", time.monotonic() - started < 0.5)
 """
 
 
@@ -129,6 +137,8 @@ def test_a_device_that_stops_is_noticed_and_its_layer_named(play: Play) -> None:
     assert "did not finish a piece of work in" in done.stdout, done.stderr
     assert "the last that it began: layer 7" in done.stdout
     assert "waiting for the device for" in done.stderr
+    assert "again: the device did not finish" in done.stdout
+    assert "closed at once: True" in done.stdout
 
 
 COUNTED = """

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from forge.backend import Array
-from forge_hip.runtime.pinned import MAPPED_COHERENT, Pinned
+from forge_hip.runtime.pinned import Pinned
 from forge_hip.runtime.pool import Arenas, Pool
 from forge_hip.runtime.regions import ALIGNMENT, Region
 
@@ -34,7 +34,7 @@ class Ring:
     def __init__(self, stream: Stream, step: int = STEP) -> None:
         self._stream, self.step = stream, step
         self._room = step + ALIGNMENT  # a kernel may read a word past the last one
-        self._memory = Pinned(stream.driver, PIECES * self._room, MAPPED_COHERENT)
+        self._memory = Pinned(stream.driver, PIECES * self._room)
         self._threads = ThreadPoolExecutor(_THREADS, "forge-staging")
         self._events: list[Event | None] = [None] * PIECES
         self._next = 0

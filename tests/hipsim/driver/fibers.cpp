@@ -75,7 +75,13 @@ Fiber* fresh_fiber() {
   return fibers.back().get();
 }
 
-void push(Lane* lane) { ready[(head + queued++) % most_threads] = lane; }
+void push_last(Lane* lane) { ready[(head + queued++) % most_threads] = lane; }
+
+void push_first(Lane* lane) {
+  head = (head + most_threads - 1) % most_threads;
+  ready[head] = lane;
+  queued++;
+}
 
 Lane* pop() {
   if (!queued) return nullptr;
@@ -117,8 +123,10 @@ void release_wave(Wave& wave) {
   const unsigned waiting = wave.waiting;
   wave.waiting = 0;
   Lane* const first = lanes + (&wave - waves) * wave_size;
+  // This wave goes on before others: its stacks are in the cache.
   each(wave_size, [&](unsigned i) {
-    if (waiting >> i & 1) push(first + i);
+    const unsigned lane = wave_size - 1 - i;
+    if (waiting >> lane & 1) push_first(first + lane);
   });
 }
 
@@ -127,7 +135,7 @@ void release_block() {
   each(job.threads, [](unsigned i) {
     if (!lanes[i].waits) return;
     lanes[i].waits = false;
-    push(lanes + i);
+    push_last(lanes + i);
   });
 }
 
@@ -202,7 +210,7 @@ const char* run_block(Block& block, unsigned threads, Order order, void (*call)(
     lane.meetings = 0;
     lane.waits = false;
   }
-  each(threads, [](unsigned i) { push(lanes + i); });
+  each(threads, [](unsigned i) { push_last(lanes + i); });
   go_on(pop(), &scheduler);
   if (!failure && alive) {
     failure = "threads wait for others that never arrive (a divergent barrier or shuffle)";

@@ -1,4 +1,4 @@
-"""The kernels' sources: what a compiler is given for a kernel and the constants that it is wanted for.
+"""The kernels' sources: what a compiler is given for a kernel and the constants it is wanted for.
 
 A kernel is a file kernels/NAME.hip, written once for all that it may be asked for. It defines
 

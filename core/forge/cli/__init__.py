@@ -21,6 +21,7 @@ VERBS = (
     "tokenize",
     "perplexity",
     "bench",
+    "selftest",
     "graph",
     "plugins",
     "quarantine",

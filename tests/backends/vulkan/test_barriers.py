@@ -11,8 +11,8 @@ import pytest
 from tests.backends.vulkan.desk import Desk
 from tests.backends.vulkan.tiny_models import recorded, tiny
 
+from forge_gpu.memory import Region
 from forge_vulkan.runtime.kernels import Kernel
-from forge_vulkan.runtime.memory import Region
 from forge_vulkan.runtime.profile import Profile
 from forge_vulkan.runtime.recording import Commands, Recording
 

@@ -6,44 +6,19 @@ Every capability has a plain path behind it: FORGE_VULKAN_WITHOUT=dot,coopmat,â€
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import vulkan
 
 from forge.backend import BackendUnavailable
+from forge_gpu.features import NAMES, Features
 from forge_vulkan.runtime import vk
 from forge_vulkan.runtime.instance import Listed
 
 WITHOUT = "FORGE_VULKAN_WITHOUT"
-NAMES = ("subgroups", "sizes", "dot", "half", "coopmat")
-"""Arithmetic over a subgroup; a kernel's subgroup size; dot products of four bytes; 16-bit floats;
-cooperative matrices."""
 UNIFIED = "unified"
 """Memory that host and device share; without it everything is copied, as to a card of its own."""
-
-
-@dataclass(frozen=True, slots=True)
-class Features:
-    """Capabilities that kernels are chosen by."""
-
-    subgroup: int
-    """Invocations of a subgroup, where nothing else is asked for."""
-    subgroup_least: int
-    subgroup_most: int
-    shared_bytes: int
-    storage_bytes: int
-    """The most that one binding may cover."""
-    subgroups: bool = False
-    sizes: bool = False
-    dot: bool = False
-    half: bool = False
-    coopmat: bool = False
-
-    def __str__(self) -> str:
-        lanes = f"subgroups of {self.subgroup}"
-        return ", ".join([lanes, *(name for name in NAMES if getattr(self, name))])
 
 
 def features(listed: Listed) -> Features:

@@ -9,10 +9,10 @@ from typing import Any
 import vulkan
 
 from forge.backend import BackendError
+from forge_gpu.memory import Region
 from forge_vulkan.runtime import vk
 from forge_vulkan.runtime.device import Gpu
 from forge_vulkan.runtime.kernels import Kernel
-from forge_vulkan.runtime.memory import Region
 from forge_vulkan.runtime.profile import Profile
 
 _COMPUTE = vulkan.VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from forge.backend import Array
+from forge_gpu.memory import Region
 from forge_hip import variants
-from forge_vulkan.runtime.memory import Region
 
 ALIGNMENT = 256
 

@@ -9,8 +9,8 @@ from tests.backends.hip.kernels.device import Arenas, Device, Queue, Tape, featu
 from tests.backends.vulkan.desk import CHUNK_TOKENS, Desk
 from tests.backends.vulkan.ops.stage import ROOM, Stage
 
-from forge_vulkan.runtime.memory import Region
-from forge_vulkan.tape import CHUNK, HEADER, REACH, ROWS, TOKENS
+from forge_gpu.memory import Region
+from forge_gpu.tape import CHUNK, HEADER, REACH, ROWS, TOKENS
 
 
 class _Nothing:

@@ -85,7 +85,7 @@ def read(driver: Driver, index: int, nodes: Sequence[kfd.Node] = ()) -> Properti
     """Ask the driver; one of ROCm 5, without its newer properties, is asked one by one."""
     address = _of_pci(driver, index)
     if driver.has("hipGetDeviceProperties"):
-        found = driver.call("hipGetDeviceProperties", index)
+        found = driver.properties(index)
         return Properties(
             index=index,
             name=_text(found.name),

@@ -63,12 +63,12 @@ class Decoding:
         self._set(token, start, slot)
         submitted = 0
         for index in range(count):
+            self._check_open()
             while submitted < min(count, index + AHEAD):
                 first = [self._start] if submitted == 0 else []
                 step = self._recorded.greedy[submitted % AHEAD]
                 self._under_way.append(self._pace.submit([*first, *step]))
                 submitted += 1
-            self._check_open()
             self._pace.wait(self._under_way.popleft())
             result = self._recorded.results[index % AHEAD].view()
             found = np.array([greedy_token(result)])

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from forge.backend import Array
 from forge_gpu.features import Features
+from forge_gpu.flow import Flow
 from forge_gpu.memory import Region
 
 
@@ -55,6 +56,10 @@ class Profile(Protocol):
 class Recording(Protocol):
     """Takes kernels, copies and fills; each sees what those before it wrote."""
 
+    @property
+    def flow(self) -> Flow | None:
+        """What its kernels wait for each other by, where they do without barriers."""
+
     def dispatch(
         self,
         kernel: Any,
@@ -64,8 +69,13 @@ class Recording(Protocol):
         writes: Sequence[int],
         push: bytes = b"",
         label: str = "",
+        waits: bool = False,
     ) -> None:
-        """Run a kernel over so many work groups; `writes` are the bindings that it changes."""
+        """Run a kernel over so many work groups; `writes` are the bindings that it changes.
+
+        `waits`, for a recording with a flow: it takes the counters as one more binding, and what it
+        waits for as AWAITED_BYTES more of constants.
+        """
 
     def after_barrier(self, kernel: Any, bindings: Sequence[Region], push: bytes) -> None:
         """Run one work group once what was recorded before is done; nothing waits for it."""
@@ -83,8 +93,9 @@ class Recording(Protocol):
 class Commands(Protocol):
     """Owns recordings that belong together."""
 
-    def recording(self, profile: Any = None) -> Recording:
-        """A new one, perhaps with time stamps."""
+    def recording(self, profile: Any = None, flow: Region | None = None) -> Recording:
+        """A new one, perhaps with time stamps, or with counters of so many bytes in place of
+        barriers (FLOW_BYTES; what is recorded first sets them to 0)."""
 
     def close(self) -> None:
         """Give all of it back; nothing of it may be under way."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-NAMES = ("subgroups", "sizes", "dot", "half", "coopmat")
+NAMES = ("subgroups", "sizes", "dot", "half", "coopmat", "flow")
 """Arithmetic over a subgroup; a kernel's subgroup size; dot products of four bytes; 16-bit floats;
-cooperative matrices."""
+cooperative matrices; kernels that wait for each other without barriers (`forge_gpu.flow`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,7 @@ class Features:
     dot: bool = False
     half: bool = False
     coopmat: bool = False
+    flow: bool = False
 
     def __str__(self) -> str:
         lanes = f"subgroups of {self.subgroup}"

@@ -30,6 +30,9 @@ class Wanted:
 class Kernels(ABC):
     """Knows the kernels that were made; a backend says how one is."""
 
+    wait = False
+    """Whether those that can wait for others by themselves have what that takes: `Tape.run`."""
+
     def __init__(self, gpu: Gpu) -> None:
         self.gpu = gpu
         self._collected: dict[Wanted, None] | None = None

@@ -6,6 +6,7 @@ import struct
 
 import numpy as np
 
+from forge_gpu.flow import AWAITED_BYTES
 from forge_gpu.memory import Region, Regions
 from forge_gpu.tape import Tape
 
@@ -28,7 +29,13 @@ class Marks:
         It orders nothing: it is written beside the layer's first kernels, after the barrier that
         they wait for.
         """
-        kernel = tape.kernels.get("mark", bindings=1, push=4, constants=(1, 1))
+        waits = tape.recording.flow is not None
+        kernel = tape.kernels.get(
+            f"mark.FLOW={int(waits)}",
+            bindings=1 + waits,
+            push=4 + AWAITED_BYTES * waits,
+            constants=(1, 1, *[1] * waits),
+        )
         tape.recording.after_barrier(kernel, [self._region], struct.pack("i", layer))
 
     def where(self) -> str:

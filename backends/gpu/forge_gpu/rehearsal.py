@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from forge.backend import Array
+from forge_gpu.flow import Flow
 from forge_gpu.kernels import Kernels, Wanted
 from forge_gpu.matrices import Matrix, Part
 from forge_gpu.memory import Region
@@ -68,16 +69,19 @@ class _NoBuffer:
 class _Silent:
     """Makes recordings that keep nothing."""
 
-    def recording(self, profile: Any = None) -> _Nothing:
+    def recording(self, profile: Any = None, flow: Region | None = None) -> _Nothing:
         """One that keeps nothing."""
         del profile
-        return _Nothing()
+        return _Nothing(Flow(flow) if flow else None)
 
     def close(self) -> None:
         """There is nothing."""
 
 
 class _Nothing:
+    def __init__(self, flow: Flow | None) -> None:
+        self.flow = flow
+
     def dispatch(self, *given: Any, **named: Any) -> None:
         del given, named
 

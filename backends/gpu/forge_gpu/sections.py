@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from forge.backend import Op, Step
 from forge_gpu.device import Commands, Profile
 from forge_gpu.emit import Emitter, Work
 from forge_gpu.emitters import record
+from forge_gpu.flow import FLOW_BYTES
 from forge_gpu.frame import Frame
 from forge_gpu.kernels import Kernels
 from forge_gpu.marks import Marks
@@ -56,8 +58,9 @@ class Recorder:
         `kept` are values that outlive a section, `memory` has room for all others.
         """
         pieces: list[Piece] = []
-        recording = self.commands.recording(profile)
-        tape = Tape(self.kernels, frame.region, recording)
+        flow = self._flow(shapes) if profile is None else None
+        tape = Tape(self.kernels, frame.region, self.commands.recording(profile, flow))
+        reset(tape)
         done, layer = 0.0, None
         most = 1
 
@@ -65,7 +68,8 @@ class Recorder:
             nonlocal done, layer
             if done > self.most:
                 pieces.append(Piece(tape.recording.end(), done))
-                tape.recording = self.commands.recording(profile)
+                tape.recording = self.commands.recording(profile, flow)
+                reset(tape)
                 done = 0.0
             if step.node.layer != layer:
                 layer = step.node.layer
@@ -82,6 +86,12 @@ class Recorder:
         after(tape)
         pieces.append(Piece(tape.recording.end(), done))
         return pieces
+
+    def _flow(self, shapes: Sequence[Shape]) -> Region | None:
+        """Counters for kernels of one token, where they can wait for each other."""
+        if self.kernels.gpu.features.flow and all(shape.most == 1 for shape in shapes):
+            return self.work.room("flow", FLOW_BYTES)
+        return None
 
     def _placed(
         self, shape: Shape, steps: Sequence[Step], memory: Region, wait: frozenset[str]
@@ -102,6 +112,20 @@ class Recorder:
             used = float(str(step.node.attrs["used"]))
             return used * sum(s[1] * s[2] for s in shapes)
         return float(self.plan.width(step.out))
+
+
+def reset(tape: Tape) -> None:
+    """Record that the counters of a flow begin at 0."""
+    if tape.recording.flow:
+        words = struct.pack("I", FLOW_BYTES // 4)
+        tape.run(
+            "reset",
+            [tape.recording.flow.region],
+            (1, 1, 1),
+            writes=[0],
+            push=words,
+            constants=(1024, 1),
+        )
 
 
 def waiting(plan: Plan, kernels: Kernels, most: int) -> frozenset[str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from forge_gpu.device import Recording
+from forge_gpu.flow import NOTHING_AWAITED
 from forge_gpu.kernels import Kernels
 from forge_gpu.memory import Region
 
@@ -45,15 +46,28 @@ class Tape:
         push: bytes = b"",
         constants: tuple[int | float, ...] = (),
         subgroup: int = 0,
+        waits: bool = False,
     ) -> None:
-        """Record one kernel. Constants 0 and 1 are the work group's threads and the lanes."""
+        """Record one kernel. Constants 0 and 1 are the work group's threads and the lanes.
+
+        `waits`: it is one that can wait for others by itself, if the recording does without
+        barriers; the constant WAITS is its last, the counters are its last binding.
+        """
+        waits = waits and self.kernels.wait
+        flow = self.recording.flow is not None
         kernel = self.kernels.get(
             shader,
-            bindings=len(bindings),
-            push=len(push),
-            constants=constants,
+            bindings=len(bindings) + waits,
+            push=len(push) + len(NOTHING_AWAITED) * waits,
+            constants=(*constants, int(flow)) if waits else constants,
             subgroup=subgroup,
         )
+        if waits and not flow:
+            bindings, push = [*bindings, bindings[writes[0]]], push + NOTHING_AWAITED
         self.recording.dispatch(
-            kernel, bindings, groups, writes=writes, push=push, label=self.label or shader
+            *(kernel, bindings, groups),
+            writes=writes,
+            push=push,
+            label=self.label or shader,
+            waits=waits and flow,
         )

@@ -66,8 +66,9 @@ class Commands:
         self.stream, self._graphs = stream, graphs
         self._recorded: list[Recorded] = []
 
-    def recording(self, profile: Profile | None = None) -> Recording:
+    def recording(self, profile: Profile | None = None, flow: Region | None = None) -> Recording:
         """A new one, perhaps with time stamps: then its kernels are launched one by one."""
+        del flow  # the stream has an order
         return Recording(self, profile)
 
     def ended(self, steps: Sequence[Callable[[], None]], *, timed: bool) -> Recorded:
@@ -89,6 +90,7 @@ class Recording:
 
     def __init__(self, commands: Commands, profile: Profile | None = None) -> None:
         self._commands, self._profile = commands, profile
+        self.flow = None
         self._steps: list[Callable[[], None]] = []
 
     def dispatch(
@@ -100,9 +102,10 @@ class Recording:
         writes: Sequence[int],
         push: bytes = b"",
         label: str = "",
+        waits: bool = False,
     ) -> None:
         """Run a kernel over so many work groups."""
-        del writes  # the stream has an order
+        del writes, waits  # the stream has an order
         if 0 in groups:
             return
         if len(bindings) != kernel.bindings or len(push) != kernel.push:

@@ -10,11 +10,13 @@ the struct Push with the bytes that they push. Comment lines that begin with `//
     //! TYPE: q4_0 q4_1 q8_0
     //! constants: 256 32 4096 2 1
     //! budget: vgpr 96 lds 32768
+    //! needs: wmma
 
 A list of words is a choice that changes the code: the text begins with `#define TYPE_Q4_0 1`, and
 the kernel is asked for as `NAME.TYPE=q4_0`. `constants` are what `python -m forge_hip.targets`
 compiles it for, one set a line; in the source they are C0, C1, … and known when it is compiled.
-C0 is the number of threads of a work group. `budget` is what it may take of a target.
+C0 is the number of threads of a work group. `budget` is what it may take of a target, and
+`needs` names what a target must have.
 
 Sets of constants of one file and choice are one text, each in a namespace of its own: a model needs
 few compilations. Everything is in the text, headers as well: it is all that a cache has to look at.
@@ -32,8 +34,9 @@ from types import MappingProxyType
 KERNELS = Path(__file__).parent / "kernels"
 OPTIONS = ("-O3", "-std=c++17", "-fno-strict-aliasing")
 """For the compiler, besides the target: buffers are read as words of several sizes."""
-CHOSEN_BY_TARGET = frozenset({"SUBGROUPS", "DOT", "COOPMAT"})
-"""Choices that the steps name and that the compiler makes here, by the target."""
+CHOSEN_BY_TARGET = frozenset({"SUBGROUPS", "DOT", "COOPMAT", "FLOW"})
+"""Choices that the steps name and that the compiler makes here, by the target; the stream's order
+stands for FLOW."""
 
 _PRELUDE = "platform.h", "vectors.h"
 _DIRECTIVE = re.compile(r"^[ \t]*//!(.*)$", re.MULTILINE)
@@ -57,6 +60,8 @@ class Kernel:
     choices: Mapping[str, tuple[str, ...]]
     constants: tuple[tuple[int, ...], ...]
     budget: Mapping[str, int]
+    needs: frozenset[str]
+    """What a target must have for it: `wmma`."""
     parameters: str
     """Of `run`, as they stand there."""
 
@@ -162,6 +167,7 @@ def _kernel(path: Path) -> Kernel:
     choices: dict[str, tuple[str, ...]] = {}
     sets: list[tuple[int, ...]] = []
     budget: dict[str, int] = {}
+    needs: frozenset[str] = frozenset()
     for line in _DIRECTIVE.finditer(text):
         where = f"{path.name}:{text.count(chr(10), 0, line.start()) + 1}"
         key, _, rest = line[1].partition(":")
@@ -169,6 +175,8 @@ def _kernel(path: Path) -> Kernel:
         try:
             if key == "constants":
                 sets.append(tuple(map(int, words)))
+            elif key == "needs":
+                needs = frozenset(words)
             elif key == "budget":
                 budget.update(zip(words[::2], map(int, words[1::2]), strict=True))
             elif _KEY.fullmatch(key) and words and all(map(_VALUE.fullmatch, words)):
@@ -180,4 +188,6 @@ def _kernel(path: Path) -> Kernel:
     if not sets:
         raise SourceError(f"{path.name}: no `//! constants:`, so nothing would check it")
     parameters = " ".join(run[1].split())
-    return Kernel(path.stem, path, MappingProxyType(choices), tuple(sets), budget, parameters)
+    return Kernel(
+        path.stem, path, MappingProxyType(choices), tuple(sets), budget, needs, parameters
+    )

@@ -23,7 +23,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def start(desk: Desk) -> Kernels:
     """Compile a kernel, and use it."""
     kernels = Kernels(desk.gpu)
-    kernel = kernels.get("mark", bindings=1, push=4, constants=(1, 1))
+    kernel = kernels.get("mark.FLOW=0", bindings=1, push=4, constants=(1, 1))
     word = desk.array(np.zeros(1, np.int32))
     desk.record(
         lambda recording: recording.dispatch(

@@ -88,6 +88,7 @@ def attention_decode(
             *(int(shape.softcap > 0), int(following is not None)),
         ),
         subgroup=lane,
+        waits=True,
     )
 
 

@@ -142,6 +142,7 @@ def multiply_one(
                 0 if following is None else 1 if following.norm is None else 2,
             ),
             subgroup=lane,
+            waits=True,
         )
 
 

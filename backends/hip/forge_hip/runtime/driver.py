@@ -48,6 +48,7 @@ _OK = hip.hipError_t.hipSuccess
 _WAITS = hip.hipError_t.hipErrorNotReady
 _COMPILED = hiprtc.hiprtcResult.HIPRTC_SUCCESS
 _LAUNCH: Any = hip.hipModuleLaunchKernel
+_PROPERTIES: Any = hip.hipDeviceProp_t
 _KINDS = {
     (True, False): hip.hipMemcpyKind.hipMemcpyHostToDevice,
     (False, True): hip.hipMemcpyKind.hipMemcpyDeviceToHost,
@@ -151,7 +152,7 @@ class Driver:
         """hipGetDeviceProperties, in the layout that ROCm has since 6."""
         if _NEW:
             return self.call("hipGetDeviceProperties", index)
-        found = hip.hipDeviceProp_t()
+        found = _PROPERTIES()
         self.call("hipGetDeviceProperties", found, index)
         return found
 

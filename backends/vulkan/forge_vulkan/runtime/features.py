@@ -15,8 +15,11 @@ from forge.backend import BackendUnavailable
 from forge_gpu.features import NAMES, Features
 from forge_vulkan.runtime import vk
 from forge_vulkan.runtime.instance import Listed
+from forge_vulkan.runtime.messages import VALIDATE
 
 WITHOUT = "FORGE_VULKAN_WITHOUT"
+_NVIDIA = 0x10DE
+"""Of PCI."""
 UNIFIED = "unified"
 """Memory that host and device share; without it everything is copied, as to a card of its own."""
 
@@ -61,6 +64,7 @@ def features(listed: Listed) -> Features:
         and controlled
         and _multiplies(listed)
         and not off & {"coopmat", "half", "subgroups", "sizes"},
+        flow=_in_order(listed) and "flow" not in off,
     )
 
 
@@ -73,6 +77,17 @@ def switched_off() -> frozenset[str]:
             f"{WITHOUT} names {', '.join(sorted(unknown))}; known are {', '.join(known)}"
         )
     return asked
+
+
+def _in_order(listed: Listed) -> bool:
+    """Whether work groups of an earlier kernel are all under way before those of a later one.
+
+    Vulkan promises nothing. It is known of NVIDIA's dispatchers, which begin a grid when the one
+    before has no group left to begin, and of Mesa's llvmpipe, which ends each kernel before the
+    next. The validation layer knows of barriers only.
+    """
+    known = listed.properties.vendorID == _NVIDIA or listed.device.kind == "software"
+    return known and not os.environ.get(VALIDATE)
 
 
 def _has(listed: Listed, extension: str, core: tuple[int, int]) -> bool:

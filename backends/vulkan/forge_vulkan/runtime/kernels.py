@@ -44,6 +44,7 @@ class _Shape:
 class Kernels(kernels.Kernels):
     """Owns the pipelines of a device, and the cache that its driver fills."""
 
+    wait = True
     gpu: Gpu
     _kernels: dict[Wanted, Kernel]
 

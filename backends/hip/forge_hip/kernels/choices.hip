@@ -8,7 +8,8 @@
 //! constants: 128 32 2048 4 8 0 1 0 1
 //! constants: 128 32 768 2 8 1 1 0 0
 //! constants: 128 32 2880 4 4 0 3 1 0
-//! budget: vgpr 128 lds 128
+//! uses: dot4
+//! budget: vgpr 144 lds 128
 #include "experts.h"
 #include "weights.h"
 #include "quantise.h"

@@ -4,7 +4,7 @@
 // in the order; from `order` on the choices, a token's USED one after another, in that order.
 //! constants: 256 1 64 8 64
 //! constants: 256 1 128 4 16
-//! budget: vgpr 32 lds 1536
+//! budget: vgpr 96 lds 1536
 
 constexpr u32 EXPERTS = C2, USED = C3, BM = C4;
 

@@ -44,6 +44,7 @@ typedef int i32;
 #define INLINE __device__ __forceinline__
 #endif
 #define UNROLL _Pragma("unroll")
+#define ONE_BY_ONE _Pragma("unroll 1")
 
 // Where a thread is. A work group has one dimension; GROUPS_X needs its THREADS.
 #if ON_AMD
@@ -140,6 +141,13 @@ INLINE void barrier() { __syncthreads(); }
 INLINE void wave_barrier() { __syncwarp(); }
 INLINE void device_fence() { __threadfence(); }
 #endif
+
+// Nothing is moved across it: what is read far ahead of its use takes registers all the while.
+INLINE void keep_order() {
+#if ON_AMD
+    __builtin_amdgcn_sched_barrier(0);
+#endif
+}
 
 #if ON_AMD
 #define SCOPE_GROUP __HIP_MEMORY_SCOPE_WORKGROUP

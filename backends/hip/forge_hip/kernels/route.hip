@@ -3,7 +3,7 @@
 //! constants: 64 1 64 8 0 1 128
 //! constants: 64 1 128 4 1 0 0
 //! constants: 64 1 32 4 2 1 180
-//! budget: vgpr 48 lds 2048
+//! budget: vgpr 80 lds 2048
 #include "quantise.h"
 
 constexpr u32 EXPERTS = C2, USED = C3;

@@ -5,6 +5,7 @@
 //! constants: 256 1 4 0 0 0 1
 //! constants: 256 1 1 1 1 0 1
 //! constants: 256 1 2 1 0 1 4
+//! uses: dot4
 //! budget: vgpr 128 lds 12288
 #include "tile.h"
 

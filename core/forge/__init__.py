@@ -47,6 +47,10 @@ if TYPE_CHECKING:
     from forge.sampling import SamplingParams as SamplingParams
     from forge.session import Session as Session
     from forge.spec import BackendSpec as BackendSpec
+    from forge.state import ProcessId as ProcessId
+    from forge.state import boot_id as boot_id
+    from forge.state import state_folder as state_folder
+    from forge.state import this_process as this_process
     from forge.store import DEFAULT_MODEL as DEFAULT_MODEL
     from forge.store import InstalledModel as InstalledModel
     from forge.store import PullProgress as PullProgress
@@ -69,6 +73,7 @@ _NAMES = {
     "sampling": "Sampler SamplingParams",
     "session": "Session",
     "spec": "BackendSpec",
+    "state": "ProcessId boot_id state_folder this_process",
     "store": "DEFAULT_MODEL InstalledModel PullProgress installed pull resolve",
     "survey": "BestDevice best_device list_backends",
     "template": "ChatTemplate",
@@ -98,6 +103,7 @@ __all__ = [
     "ModelNotFound",
     "NoBackend",
     "Prefill",
+    "ProcessId",
     "PullProgress",
     "Ready",
     "Sampler",
@@ -113,11 +119,14 @@ __all__ = [
     "Watch",
     "__version__",
     "best_device",
+    "boot_id",
     "hookimpl",
     "installed",
     "list_backends",
     "pull",
     "resolve",
+    "state_folder",
+    "this_process",
 ]
 
 

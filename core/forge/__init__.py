@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 from forge._version import __version__
 
 if TYPE_CHECKING:
+    from forge.diagnosis import Diagnosis as Diagnosis
+    from forge.diagnosis import diagnose as diagnose
     from forge.engine import Engine as Engine
     from forge.errors import BackendError as BackendError
     from forge.errors import ContextOverflow as ContextOverflow
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from forge.tokenizer import Tokenizer as Tokenizer
 
 _NAMES = {
+    "diagnosis": "Diagnosis diagnose",
     "engine": "Engine",
     "errors": "BackendError ContextOverflow ForgeError ModelError "
     "ModelNotFound NoBackend StoreError TextError UsageError",
@@ -90,6 +93,7 @@ __all__ = [
     "Check",
     "ContextOverflow",
     "Device",
+    "Diagnosis",
     "Done",
     "Engine",
     "Event",
@@ -120,6 +124,7 @@ __all__ = [
     "__version__",
     "best_device",
     "boot_id",
+    "diagnose",
     "hookimpl",
     "installed",
     "list_backends",

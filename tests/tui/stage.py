@@ -1,0 +1,55 @@
+"""The chat with the real engine, driven by keys as a person presses them."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from textual.pilot import Pilot
+
+from forge.plugins import Plugins
+from forge.testing import faulty
+from forge_tui.app import ChatApp
+from forge_tui.engine_thread import Choices
+from forge_tui.talk import Talk
+
+CPU = Plugins().backend("cpu")
+SLOW_START = faulty("slow", of=CPU, fault="slow", phase="open", seconds=1.5)
+SLOW_WORDS = faulty("slow", of=CPU, fault="slow", phase="decode", seconds=0.05)
+Scene = Callable[[ChatApp, Pilot[int]], Awaitable[None]]
+PATIENCE = 40.0
+
+
+def play(scene: Scene, choices: Choices, size: tuple[int, int] = (80, 24), **talk: Any) -> None:
+    """Run the app on a screen of that size until the scene is over."""
+
+    async def main() -> None:
+        app = ChatApp(Talk(**{"sampling": {"temperature": 0}, "max_tokens": 24, **talk}), choices)
+        async with app.run_test(size=size) as pilot:
+            await scene(app, pilot)
+
+    asyncio.run(main())
+
+
+async def until(condition: Callable[[], object], why: Callable[[], object] = str) -> None:
+    """Wait for what has to happen in the end."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, why()
+        await asyncio.sleep(0.02)
+
+
+async def type_in(pilot: Pilot[int], text: str) -> None:
+    """Press a key for each character."""
+    names = {" ": "space", ".": "full_stop", "/": "slash", ",": "comma", "?": "question_mark"}
+    await pilot.press(*(names.get(character, character) for character in text))
+
+
+def lines(app: ChatApp) -> list[str]:
+    """What is on the screen."""
+    return [strip.text.rstrip() for strip in app.screen._compositor.render_strips()]
+
+
+def idle(app: ChatApp) -> bool:
+    """The model is there, and nothing is being answered."""
+    return app.loaded is not None and not app.talk.request and not app.talk.waiting

@@ -1,0 +1,69 @@
+"""Chatting: what is sent is answered, Esc stops, what was there stays."""
+
+from forge_tui.engine_thread import Choices
+
+from .stage import SLOW_START, SLOW_WORDS, idle, lines, play, type_in, until
+
+
+def test_what_is_sent_before_the_model_is_ready_waits_and_is_answered(tiny_chat):
+    async def scene(app, pilot):
+        assert app.focused is app.composer
+        await type_in(pilot, "hello")
+        await pilot.press("enter")
+        assert app.loaded is None
+        assert app.talk.waiting == ["hello"]
+        assert any("waiting to be answered" in line for line in lines(app))
+        await until(lambda: idle(app) and app.talk.tree.leaf)
+        asked, reply = app.talk.tree.path()
+        assert (asked.role, asked.text) == ("user", "hello")
+        assert (reply.role, reply.state, reply.tokens) == ("assistant", "complete", 24)
+        assert reply.text
+        assert not any("waiting" in line for line in lines(app))
+
+    play(scene, Choices(str(tiny_chat), SLOW_START))
+
+
+def test_escape_stops_the_reply_and_keeps_what_is_there(tiny_chat):
+    async def scene(app, pilot):
+        await until(lambda: app.loaded)
+        await type_in(pilot, "hello")
+        await pilot.press("enter")
+        await until(lambda: app.talk.reply and app.talk.reply.text)
+        await pilot.press("escape")
+        assert app.talk.request == 0
+        reply = app.talk.tree.leaf
+        assert reply.state == "stopped"
+        kept = reply.text
+        assert any("stopped" in line for line in lines(app))
+        await type_in(pilot, "more")
+        await pilot.press("enter")
+        await until(lambda: app.talk.reply and app.talk.reply.text)
+        assert reply.text == kept
+        assert app.talk.tree.path()[1] is reply
+
+    play(scene, Choices(str(tiny_chat), SLOW_WORDS), max_tokens=400)
+
+
+def test_escape_takes_back_what_waits(tiny_chat):
+    async def scene(app, pilot):
+        await type_in(pilot, "hello")
+        await pilot.press("enter", "escape")
+        assert app.talk.waiting == []
+        assert app.composer.text == "hello"
+        await until(lambda: app.loaded)
+        assert app.talk.tree.leaf is None
+
+    play(scene, Choices(str(tiny_chat), SLOW_START))
+
+
+def test_a_new_line_is_no_sending_and_ctrl_q_quits(tiny_chat):
+    async def scene(app, pilot):
+        await type_in(pilot, "one")
+        await pilot.press("ctrl+j")
+        await type_in(pilot, "two")
+        assert app.composer.text == "one\ntwo"
+        await pilot.press("ctrl+q")
+        await pilot.pause()
+        assert app.return_value == 0
+
+    play(scene, Choices(str(tiny_chat)))

@@ -3,10 +3,13 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from textual.pilot import Pilot
 
+from forge import BackendSpec, Engine, StoreError
 from forge.plugins import Plugins
 from forge.testing import faulty
 from forge_tui.app import ChatApp
@@ -16,6 +19,8 @@ from forge_tui.talk import Talk
 CPU = Plugins().backend("cpu")
 SLOW_START = faulty("slow", of=CPU, fault="slow", phase="open", seconds=1.5)
 SLOW_WORDS = faulty("slow", of=CPU, fault="slow", phase="decode", seconds=0.05)
+HANGS = faulty("hangs", of=CPU, fault="hang", phase="decode", step=8)
+OTHER = replace(CPU, name="other")
 Scene = Callable[[ChatApp, Pilot[int]], Awaitable[None]]
 PATIENCE = 40.0
 
@@ -43,6 +48,30 @@ async def type_in(pilot: Pilot[int], text: str) -> None:
     """Press a key for each character."""
     names = {" ": "space", ".": "full_stop", "/": "slash", ",": "comma", "?": "question_mark"}
     await pilot.press(*(names.get(character, character) for character in text))
+
+
+async def say(app: ChatApp, pilot: Pilot[int], text: str) -> None:
+    """Send it, and wait for the end of the reply."""
+    await until(lambda: app.loaded)
+    await type_in(pilot, text)
+    await pilot.press("enter")
+    await until(lambda: app.talk.tree.leaf and idle(app))
+
+
+def never(*_: Any, **__: Any) -> Any:
+    """An engine that does not come: the screen has to work without."""
+    raise StoreError("no engine in this test")
+
+
+NOWHERE = Choices(__file__, opened=never)
+
+
+def engine_of(
+    path: Path, backend: str, *, among: tuple[BackendSpec, ...], **options: Any
+) -> Engine:
+    """An engine whose backends are these alone, chosen by name."""
+    named = {spec.name: spec for spec in among}
+    return Engine(path, backend=named[backend], fallback_to=list(among), **options)
 
 
 def lines(app: ChatApp) -> list[str]:

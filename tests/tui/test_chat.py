@@ -1,8 +1,10 @@
 """Chatting: what is sent is answered, Esc stops, what was there stays."""
 
+from textual.events import Paste
+
 from forge_tui.engine_thread import Choices
 
-from .stage import SLOW_START, SLOW_WORDS, idle, lines, play, type_in, until
+from .stage import NOWHERE, SLOW_START, SLOW_WORDS, idle, lines, play, say, type_in, until
 
 
 def test_what_is_sent_before_the_model_is_ready_waits_and_is_answered(tiny_chat):
@@ -67,3 +69,66 @@ def test_a_new_line_is_no_sending_and_ctrl_q_quits(tiny_chat):
         assert app.return_value == 0
 
     play(scene, Choices(str(tiny_chat)))
+
+
+def test_an_answer_again_and_an_edit_keep_what_was_there(tiny_chat):
+    async def scene(app, pilot):
+        await say(app, pilot, "hello")
+        first = app.talk.tree.leaf
+        await pilot.press("ctrl+r")
+        await until(lambda: idle(app) and app.talk.tree.leaf is not first)
+        second = app.talk.tree.leaf
+        assert app.talk.tree.siblings(first) == [first, second]
+        assert any("‹2 of 2›" in line for line in lines(app))
+        await pilot.press("f9")
+        assert app.talk.tree.leaf is first
+        assert any("‹1 of 2›" in line for line in lines(app))
+        await pilot.press("f8")
+        assert app.composer.text == "hello"
+        await type_in(pilot, "o")
+        await pilot.press("enter")
+        await until(lambda: idle(app) and app.talk.tree.leaf is not first)
+        asked, _ = app.talk.tree.path()
+        assert asked.text == "helloo"
+        assert [node.text for node in app.talk.tree.roots] == ["hello", "helloo"]
+        await pilot.press("shift+tab", "up", "up", "left_square_bracket")
+        assert app.talk.tree.path() == [app.talk.tree.roots[0], second]
+
+    play(scene, Choices(str(tiny_chat)))
+
+
+def test_what_was_sent_comes_back_with_the_arrow_and_the_draft_after_it(tiny_chat):
+    async def scene(app, pilot):
+        await say(app, pilot, "hello")
+        await type_in(pilot, "draft")
+        await pilot.press("up")
+        assert app.composer.text == "hello"
+        await pilot.press("down")
+        assert app.composer.text == "draft"
+
+    play(scene, Choices(str(tiny_chat)))
+
+
+def test_a_new_chat_begins_with_nothing(tiny_chat):
+    async def scene(app, pilot):
+        await say(app, pilot, "hello")
+        assert app.status.used
+        await pilot.press("ctrl+n")
+        assert app.talk.messages == []
+        assert app.status.used == 0
+        assert not any("hello" in line for line in lines(app))
+
+    play(scene, Choices(str(tiny_chat)))
+
+
+def test_a_paste_of_100_kb_is_one_line_and_is_sent_whole():
+    async def scene(app, pilot):
+        text = "a line of a log\n" * 6400
+        app.composer.post_message(Paste(text))
+        await pilot.pause()
+        assert app.composer.text == "[pasted text 1: 6401 lines, 102400 characters]"
+        assert app.composer.whole == text
+        await pilot.press("enter")
+        assert app.talk.waiting == [text]
+
+    play(scene, NOWHERE)

@@ -11,7 +11,6 @@ from textual.message import Message
 from forge_tui.chat_view import WELCOME, ChatView
 from forge_tui.engine_thread import Absent, Choices, EngineThread, Failed, Full, Loaded, Told
 from forge_tui.talk import Talk
-from forge_tui.widgets.composer import Composer
 
 _PAUSE, _LONGEST = 0.05, 0.5
 """Seconds between two looks at what came; more where showing it takes long."""
@@ -51,12 +50,11 @@ class Replies(ChatView):
         self.status.doing = "starting"
         self.loading = self.engine.load(choices)
 
-    @on(Composer.Submitted)
-    def submitted(self, event: Composer.Submitted) -> None:
+    def send(self, text: str) -> None:
         """What a person sends is answered when everything before it is."""
-        self.talk.waiting.append(event.text)
+        self.talk.waiting.append(text)
         if not self.answer_next():
-            self.show_waiting(event.text)
+            self.show_waiting(text)
 
     def answer_next(self) -> bool:
         """Answer the message that waits longest; False where it has to wait on."""
@@ -73,23 +71,24 @@ class Replies(ChatView):
 
     def answer(self) -> None:
         """Answer the last message of the branch."""
-        from forge import ForgeError, SamplingParams
-
         asked = self.talk.tree.leaf
         if asked is None or asked.role != "user":
-            return
-        try:
-            params = SamplingParams(**self.talk.sampling)
-        except ForgeError as error:
-            self.banner.tell(str(error), error=True)
             return
         self.banner.dismiss()
         reply = self.talk.begin(asked)
         reply.backend = self.loaded.backend if self.loaded else ""
         self.transcript.add(reply.key, "assistant", self.heading(reply))
         self.status.doing = "reading"
-        self.talk.request = self.engine.answer(self.talk.messages, params, self.talk.max_tokens)
+        self.talk.request = self.engine.answer(
+            self.talk.messages, self.chosen_params(), self.talk.max_tokens
+        )
         self.reply_began(asked, reply)
+
+    def chosen_params(self) -> Any:
+        """How tokens are chosen; what was taken was checked."""
+        from forge import SamplingParams
+
+        return SamplingParams(**self.talk.sampling)
 
     def stop(self) -> None:
         """End the reply at once; what is there stays."""
@@ -264,6 +263,12 @@ class Replies(ChatView):
 
     def is_absent(self, absent: Absent) -> None:
         """The model has to be fetched first."""
+
+    def asked_anew(self, asked: Any) -> None:
+        """For whoever keeps it: a message in the place of another."""
+
+    def turned(self, node: Any) -> None:
+        """For whoever keeps it: another branch is looked at."""
 
     def reply_began(self, asked: Any, reply: Any) -> None:
         """For whoever keeps it."""

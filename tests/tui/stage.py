@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from forge.plugins import Plugins
 from forge.testing import faulty
 from forge_tui.app import ChatApp
 from forge_tui.engine_thread import Choices
+from forge_tui.store import Store
 from forge_tui.talk import Talk
 
 CPU = Plugins().backend("cpu")
@@ -25,11 +27,21 @@ Scene = Callable[[ChatApp, Pilot[int]], Awaitable[None]]
 PATIENCE = 40.0
 
 
-def play(scene: Scene, choices: Choices, size: tuple[int, int] = (80, 24), **talk: Any) -> None:
+def play(
+    scene: Scene,
+    choices: Choices,
+    size: tuple[int, int] = (80, 24),
+    store: Path | None = None,
+    resume: bool = False,
+    **talk: Any,
+) -> None:
     """Run the app on a screen of that size until the scene is over."""
+    opened = partial(Store, store) if store else None
 
     async def main() -> None:
-        app = ChatApp(Talk(**{"sampling": {"temperature": 0}, "max_tokens": 24, **talk}), choices)
+        choice = Talk(**{"sampling": {"temperature": 0}, "max_tokens": 24, **talk})
+        app = ChatApp(choice, choices, opened)
+        app.resuming = resume
         async with app.run_test(size=size) as pilot:
             await scene(app, pilot)
 
@@ -82,3 +94,8 @@ def lines(app: ChatApp) -> list[str]:
 def idle(app: ChatApp) -> bool:
     """The model is there, and nothing is being answered."""
     return app.loaded is not None and not app.talk.request and not app.talk.waiting
+
+
+async def shows(app: ChatApp, text: str) -> None:
+    """Wait until it is on the screen, on one line."""
+    await until(lambda: any(text in line for line in lines(app)), lambda: "\n".join(lines(app)))

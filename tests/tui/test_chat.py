@@ -4,7 +4,7 @@ from textual.events import Paste
 
 from forge_tui.engine_thread import Choices
 
-from .stage import NOWHERE, SLOW_START, SLOW_WORDS, idle, lines, play, say, type_in, until
+from .stage import NOWHERE, SLOW_START, SLOW_WORDS, idle, lines, play, say, shows, type_in, until
 
 
 def test_what_is_sent_before_the_model_is_ready_waits_and_is_answered(tiny_chat):
@@ -14,7 +14,7 @@ def test_what_is_sent_before_the_model_is_ready_waits_and_is_answered(tiny_chat)
         await pilot.press("enter")
         assert app.loaded is None
         assert app.talk.waiting == ["hello"]
-        assert any("waiting to be answered" in line for line in lines(app))
+        await shows(app, "waiting to be answered")
         await until(lambda: idle(app) and app.talk.tree.leaf)
         asked, reply = app.talk.tree.path()
         assert (asked.role, asked.text) == ("user", "hello")
@@ -36,7 +36,7 @@ def test_escape_stops_the_reply_and_keeps_what_is_there(tiny_chat):
         reply = app.talk.tree.leaf
         assert reply.state == "stopped"
         kept = reply.text
-        assert any("stopped" in line for line in lines(app))
+        await shows(app, "stopped")
         await type_in(pilot, "more")
         await pilot.press("enter")
         await until(lambda: app.talk.reply and app.talk.reply.text)
@@ -79,10 +79,10 @@ def test_an_answer_again_and_an_edit_keep_what_was_there(tiny_chat):
         await until(lambda: idle(app) and app.talk.tree.leaf is not first)
         second = app.talk.tree.leaf
         assert app.talk.tree.siblings(first) == [first, second]
-        assert any("‹2 of 2›" in line for line in lines(app))
+        await shows(app, "‹2 of 2›")
         await pilot.press("f9")
         assert app.talk.tree.leaf is first
-        assert any("‹1 of 2›" in line for line in lines(app))
+        await shows(app, "‹1 of 2›")
         await pilot.press("f8")
         assert app.composer.text == "hello"
         await type_in(pilot, "o")

@@ -9,7 +9,7 @@ from forge_tui.screens.picker import Picker
 from forge_tui.screens.reader import Reader
 from forge_tui.screens.sampling import Sampling
 
-from .stage import CPU, NOWHERE, OTHER, engine_of, idle, lines, play, say, type_in, until
+from .stage import CPU, NOWHERE, OTHER, engine_of, idle, play, say, shows, type_in, until
 
 
 def test_sampling_is_checked_before_it_is_taken():
@@ -52,7 +52,7 @@ def test_the_help_tells_every_command_and_a_slash_without_one_is_a_message():
         await type_in(pilot, "/help")
         await pilot.press("enter")
         assert isinstance(app.screen, Reader)
-        assert any("/model" in line for line in lines(app))
+        await shows(app, "/model")
         await pilot.press("f2")
         assert isinstance(app.screen, Reader)
         await pilot.press("escape")
@@ -86,9 +86,7 @@ def test_a_model_that_is_not_here_is_offered_and_nothing_is_fetched_unasked(tmp_
 
     async def scene(app, pilot):
         await until(lambda: isinstance(app.screen, Picker))
-        shown = " ".join(lines(app))
-        assert "Apache-2.0" in shown
-        assert "93 MB" in shown
+        await shows(app, "fetches 93 MB, licence")
         await pilot.press("escape")
         assert "F2" in app.status.doing
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
 from textual.app import SystemCommand
@@ -13,15 +13,18 @@ from textual.screen import Screen
 
 from forge_tui.commands import COMMANDS, Command, help_text, said
 from forge_tui.engine_thread import Choices
-from forge_tui.room import Room
+from forge_tui.keeping import Keeping
 from forge_tui.screens.reader import Reader
 from forge_tui.talk import Talk
 from forge_tui.tree import Node, Tree
 from forge_tui.widgets.composer import Composer
 from forge_tui.widgets.transcript import Transcript
 
+if TYPE_CHECKING:
+    from forge_tui.store import Store
 
-class ChatApp(Room):
+
+class ChatApp(Keeping):
     """Owns what a person can ask for; `editing` is the message that is being changed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -34,11 +37,16 @@ class ChatApp(Room):
         Binding("ctrl+q", "leave", "Quit", priority=True),
     ]
     editing: Node | None = None
+    resuming = False
 
     def on_mount(self) -> None:
         """Ready to type first; everything else comes behind it."""
         self.composer.focus()
         self.call_after_refresh(self.begin)
+        if self.archive:
+            self.archive.start()
+            if self.resuming:
+                self.resume()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Nothing but leaving is done to the chat while something lies over it."""
@@ -170,6 +178,8 @@ class ChatApp(Room):
         talk.tree, talk.waiting = Tree(), []
         talk.unseen, talk.summary, talk.used = 0, "", 0
         self.editing = None
+        if self.archive:
+            self.archive.begin()
         self.status.used = 0
         self.banner.dismiss()
         self.transcript.show([])
@@ -214,6 +224,16 @@ class ChatApp(Room):
     def on_unmount(self) -> None:
         """No worker stays behind."""
         self.engine.close()
+        if self.archive:
+            self.archive.close()
+
+
+def open_store() -> Store:
+    """The person's conversations, in forge's state folder."""
+    from forge import state_folder
+    from forge_tui.store import Store  # the first paint does not wait for it
+
+    return Store(state_folder() / "conversations.db")
 
 
 def run(
@@ -224,10 +244,12 @@ def run(
     system: str | None = None,
     sampling: dict[str, Any] | None = None,
     max_tokens: int | None = None,
+    resume: bool = False,
 ) -> int:
     """Chat until the person leaves; the exit code."""
     talk = Talk(system or "", sampling or {}, max_tokens)
-    app = ChatApp(talk, Choices(model, backend, options))
+    app = ChatApp(talk, Choices(model, backend, options), open_store)
+    app.resuming = resume
 
     def leave(_: int, __: object) -> None:
         app.call_later(app.exit, 0)

@@ -186,6 +186,7 @@ class Replies(ChatView):
                 self._done(news)
             case "Full" if mine:
                 self.finish("failed", {})
+                self.talk.used = self.status.used = news.tokens
                 self.is_full(news)
             case "Absent" if told.request == self.loading:
                 self.loading = 0

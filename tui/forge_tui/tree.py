@@ -14,7 +14,8 @@ State = Literal["complete", "stopped", "streaming", "failed"]
 class Node:
     """A message. `key` is its number on the screen, `stored` its id in the store once it has one.
 
-    `meta` is what else is worth keeping: fallbacks, pace, why it ended.
+    `unread`: what follows it is in the store only. `meta` is what else is worth keeping: fallbacks,
+    pace, why it ended.
     """
 
     key: int
@@ -27,6 +28,7 @@ class Node:
     meta: dict[str, Any] = field(default_factory=dict)
     children: list[Node] = field(default_factory=list)
     stored: int | None = None
+    unread: bool = False
 
 
 class Tree:

@@ -33,6 +33,9 @@ def add(subparsers: Any) -> None:
     add_model(verb)
     verb.add_argument("--system", metavar="TEXT", help="a system prompt")
     verb.add_argument("-n", "--max-tokens", type=int, metavar="N", help="a reply's most tokens")
+    verb.add_argument(
+        "--continue", dest="resume", action="store_true", help="go on with the latest conversation"
+    )
     verb.add_argument("--plain", action="store_true", help="line by line, as on a teletype")
     verb.add_argument("--strict", action="store_true", help="fail rather than change the backend")
     verb.add_argument(
@@ -98,6 +101,7 @@ def _open(front_end: Callable[..., int], args: argparse.Namespace) -> int:
         system=args.system,
         sampling=sampling,
         max_tokens=args.max_tokens,
+        resume=args.resume,
     )
 
 

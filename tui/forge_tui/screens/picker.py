@@ -22,7 +22,7 @@ class Picker(Box[str]):
     """Gives what the choice is known by; the one that holds now is marked."""
 
     DEFAULT_CSS = """
-    Picker OptionList { height: auto; max-height: 16; border: none; }
+    Picker OptionList, Picker OptionList:focus { height: auto; max-height: 16; border: none; }
     """
 
     def __init__(

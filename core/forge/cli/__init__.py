@@ -8,12 +8,13 @@ import sys
 from importlib import import_module
 
 from forge._version import __version__
-from forge.cli import streams
+from forge.cli import chat, streams
 from forge.errors import ForgeError, OutputError
 from forge.paths import leave_current_folder
 
 VERBS = (
     "run",
+    "chat",
     "backends",
     "warmup",
     "pull",
@@ -54,7 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
         streams.set_up()
     try:
         try:
-            args = parser().parse_args(arguments)
+            typed = sys.argv[1:] if arguments is None else arguments
+            args = parser().parse_args(chat.wanted(typed))
             code: int = args.run(args)
         finally:
             sys.stdout.flush()

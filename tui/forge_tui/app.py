@@ -13,10 +13,10 @@ from textual.screen import Screen
 
 from forge_tui.commands import COMMANDS, Command, help_text, said
 from forge_tui.engine_thread import Choices
-from forge_tui.keeping import Keeping
 from forge_tui.screens.reader import Reader
 from forge_tui.talk import Talk
 from forge_tui.tree import Node, Tree
+from forge_tui.watching import Watching
 from forge_tui.widgets.composer import Composer
 from forge_tui.widgets.transcript import Transcript
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from forge_tui.store import Store
 
 
-class ChatApp(Keeping):
+class ChatApp(Watching):
     """Owns what a person can ask for; `editing` is the message that is being changed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -223,6 +223,7 @@ class ChatApp(Keeping):
 
     def on_unmount(self) -> None:
         """No worker stays behind."""
+        self.close_feed()
         self.engine.close()
         if self.archive:
             self.archive.close()

@@ -43,6 +43,11 @@ class Archive:
         self._writer: Writer | None = None
         self._thread = threading.Thread(target=self._work, name="forge-archive", daemon=True)
 
+    @property
+    def conversation(self) -> int | None:
+        """The one that is being written, None while it has no message."""
+        return self._conversation
+
     def start(self) -> None:
         """Open the store."""
         self._thread.start()

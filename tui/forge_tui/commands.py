@@ -25,12 +25,16 @@ COMMANDS = (
         "sampling", "sampling", "Sampling", "temperature and its relatives, length, seed", "f4"
     ),
     Command("system", "system", "System prompt", "what the model is told before all else", "f5"),
+    Command(
+        "monitor", "monitor", "Monitor", "what the machine does; again for more", "f6", shown=True
+    ),
     Command("why", "details", "What happened", "all of what the banner says in short", "f7"),
     Command("edit", "edit", "Edit", "change a message and send it again; both stay", "f8"),
     Command("again", "again", "Again", "another answer; the old one stays", "ctrl+r", shown=True),
     Command("earlier", "branch(-1)", "Branch before", "the answer or message before it", "f9"),
     Command("later", "branch(1)", "Branch after", "the answer or message after it", "f10"),
     Command("new", "new", "New chat", "begin another conversation", "ctrl+n", shown=True),
+    Command("chats", "chats", "Conversations", "find, open, rename, delete, export", "ctrl+o"),
     Command("code", "copy_code", "Copy code", "the last block of code, to the clipboard"),
     Command("copy", "copy_message", "Copy reply", "the last reply, to the clipboard"),
     Command("room", "room", "Make room", "drop or summarise the oldest turns"),

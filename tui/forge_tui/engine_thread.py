@@ -145,6 +145,11 @@ class EngineThread:
         engine = self._engine
         return engine.log_tail() if engine else ""
 
+    def worker_pid(self) -> int | None:
+        """The process that holds the model."""
+        engine = self._engine
+        return engine.worker_pid if engine else None
+
     def close(self) -> None:
         """Stop what is in progress, end the worker, and wait for that a limited time."""
         for number in range(1, self._number + 1):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
+import forge_tui.monitor
 from forge import Done, Fallback, Loading, Prefill, Ready, Text, Timings, Token, Watch
 from forge_tui.monitor import Asked, Chosen, GpuReading, MonitorState, Polled, Reading
 from forge_tui.monitor.state import KEPT
@@ -99,3 +103,14 @@ def test_a_long_session_keeps_the_last_samples_only():
 def test_what_is_seen_of_the_worker_is_the_latest():
     state = after(Polled(Watch("cpu", "decode", 0.1, 2.0), "log"), Polled(None, "more"))
     assert (state.watch, state.log) == (None, "more")
+
+
+def test_every_exported_name_exists_and_no_widget_is_imported_for_the_feed():
+    assert all(getattr(forge_tui.monitor, name) is not None for name in forge_tui.monitor.__all__)
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = forge_tui.monitor.no_such_name
+    code = (
+        "import sys; from forge_tui.monitor import Feed, Polled, is_news\n"
+        "assert not {'textual', 'numpy'} & set(sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0

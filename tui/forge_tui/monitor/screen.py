@@ -56,7 +56,7 @@ class MonitorScreen(Screen[None]):
     """
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012  # as Textual types it
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "close", "Back"),
+        Binding("escape,f6", "close", "Back"),
         Binding("r", "examine", "Ask the doctor again"),
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 from forge import Diagnosis, Done, Event, Fallback, Loading, Prefill, Ready, Token, Watch
 from forge_tui.monitor.reading import Reading
@@ -21,6 +21,13 @@ class Chosen:
 
 
 @dataclass(frozen=True, slots=True)
+class Named:
+    """The model that was loaded is called that."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """A message was sent: from now on the first token is waited for."""
 
@@ -33,7 +40,12 @@ class Polled:
     log: str = ""
 
 
-News: TypeAlias = Event | Chosen | Asked | Polled | Reading | Diagnosis
+News: TypeAlias = Event | Chosen | Named | Asked | Polled | Reading | Diagnosis
+
+
+def is_news(value: object) -> TypeGuard[Event]:
+    """Whether it is one of the engine's events that change the state."""
+    return isinstance(value, Loading | Ready | Prefill | Token | Fallback | Done)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +133,8 @@ class MonitorState:
                     diagnosis=self.diagnosis,
                     histories=self.histories,
                 )
+            case Named():
+                return replace(self, model=news.name)
             case Loading():
                 return self._phase(news.phase, news.done, news.total, news.detail, news.backend)
             case Ready():

@@ -13,7 +13,6 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
-from textual.message import Message as TextualMessage
 from textual.screen import Screen
 from textual.widgets import Footer, Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
@@ -58,13 +57,6 @@ class SessionsScreen(Screen[int | None]):
         Binding("pageup", "move(-10)", "Page up", show=False, priority=True),
     ]
 
-    class Deleted(TextualMessage):
-        """A conversation was deleted; whoever shows it should begin another one."""
-
-        def __init__(self, conversation: int) -> None:
-            super().__init__()
-            self.conversation = conversation
-
     def __init__(
         self, ask: Ask, now: int | None = None, clock: Callable[[], float] = time.time
     ) -> None:
@@ -91,6 +83,11 @@ class SessionsScreen(Screen[int | None]):
         self.query_one("#sessions-list").can_focus = False  # the arrow keys reach it anyway
         self.line.focus()
         self.search()
+
+    @property
+    def deleted(self) -> set[int]:
+        """What was deleted here and not brought back: who shows one should begin another."""
+        return {undo.conversation for undo in self._undos}
 
     @property
     def line(self) -> Input:
@@ -138,7 +135,8 @@ class SessionsScreen(Screen[int | None]):
         numbers = [talk.id for talk in found]
         listed.highlighted = numbers.index(wanted) if wanted in numbers else 0 if found else None
         if not found:
-            self.say("nothing was found" if words.strip() else "no conversation was kept yet")
+            none = "nothing was found" if words.strip() else "no conversation is kept"
+            listed.add_option(Option(none, disabled=True))
             self.query_one("#sessions-messages", Static).update("")
 
     @on(OptionList.OptionHighlighted)
@@ -221,7 +219,6 @@ class SessionsScreen(Screen[int | None]):
             undo := await self._answer(lambda store: store.delete(talk.id))
         ):
             self._undos.append(undo)
-            self.post_message(self.Deleted(talk.id))
             self.search()
             self.say(f"deleted: {talk.title or 'an empty conversation'}. Ctrl+Z brings it back")
 

@@ -116,7 +116,7 @@ def test_a_reply_outlives_a_backend_that_hangs(
     ask, options = "Name the days of the week.", ["--temp", "0", "-n", "60"]
     whole = forge("run", "-m", real_model, "-b", "cpu", *options, ask).stdout.strip()
 
-    command = [*forge_command, "chat", "-m", str(real_model), "-b", "hangs", "--patience", "0.3"]
+    command = [*forge_command, "chat", "-m", str(real_model), "-b", "hangs", "--patience", "0.5"]
     terminal = tmux([*command, *options])
     terminal.wait_for("hangs on")
     terminal.type(ask)
@@ -125,7 +125,7 @@ def test_a_reply_outlives_a_backend_that_hangs(
     terminal.type("typed meanwhile")
     assert "typed meanwhile" in terminal.wait_for("typed meanwhile")
     terminal.wait_for("hangs failed")
-    after = terminal.wait_for(r"cpu · \d+ tokens")
+    after = terminal.wait_for("ended at its limit")
     shown = [line for line in before.split("\n")[2:8] if line.strip()]
     for line in shown[2:-1]:  # the last one was still growing
         assert line in after

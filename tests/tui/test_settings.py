@@ -9,7 +9,19 @@ from forge_tui.screens.picker import Picker
 from forge_tui.screens.reader import Reader
 from forge_tui.screens.sampling import Sampling
 
-from .stage import CPU, NOWHERE, OTHER, engine_of, idle, play, say, shows, type_in, until
+from .stage import (
+    CPU,
+    NOWHERE,
+    OTHER,
+    SLOW_WORDS,
+    engine_of,
+    idle,
+    play,
+    say,
+    shows,
+    type_in,
+    until,
+)
 
 
 def test_sampling_is_checked_before_it_is_taken():
@@ -102,3 +114,19 @@ def test_a_model_without_sense_says_why_and_the_chat_stays(tmp_path):
         assert "broken.gguf" in app.banner.details
 
     play(scene, Choices(str(path)))
+
+
+def test_a_reply_goes_on_behind_a_list(tiny_chat):
+    async def scene(app, pilot):
+        await until(lambda: app.loaded)
+        await type_in(pilot, "hello")
+        await pilot.press("enter")
+        await until(lambda: app.talk.reply and app.talk.reply.text)
+        await pilot.press("f1")
+        await until(lambda: idle(app))
+        assert isinstance(app.screen, Reader)
+        assert app.talk.tree.leaf.state == "complete"
+        await pilot.press("escape")
+        await shows(app, "24 tokens at")
+
+    play(scene, Choices(str(tiny_chat), SLOW_WORDS))

@@ -35,36 +35,21 @@ class ChatView(App[int]):
         super().__init__()
         self.talk = talk
         self.model = ""
+        # Kept here: what is asked of the app is looked for on the screen on top.
+        self.status = StatusLine(id="status")
+        self.transcript = Transcript(id="transcript")
+        self.banner = Banner(id="banner")
+        self.composer = Composer(id="composer")
 
     def compose(self) -> ComposeResult:
         """The status above, the conversation, and the message below."""
         with Vertical():
-            yield StatusLine(id="status")
+            yield self.status
             with Horizontal(id="middle"):
-                yield Transcript(id="transcript")
-            yield Banner(id="banner")
-            yield Composer(id="composer")
+                yield self.transcript
+            yield self.banner
+            yield self.composer
             yield Footer(compact=True, show_command_palette=False)
-
-    @property
-    def transcript(self) -> Transcript:
-        """The conversation."""
-        return self.query_one(Transcript)
-
-    @property
-    def composer(self) -> Composer:
-        """Where the person types."""
-        return self.query_one(Composer)
-
-    @property
-    def status(self) -> StatusLine:
-        """The line at the top."""
-        return self.query_one(StatusLine)
-
-    @property
-    def banner(self) -> Banner:
-        """What the person ought to know."""
-        return self.query_one(Banner)
 
     def remark(self, text: str, *, warning: bool = False) -> None:
         """A line of forge's own in the conversation."""

@@ -171,7 +171,7 @@ class Replies(ChatView):
             case "Loaded" if told.request == self.loading:
                 self.is_loaded(news)
             case "Ready":
-                self.status.backend = f"{news.backend} on {news.device}"
+                self.status.backend, self.status.device = news.backend, news.device
                 self.status.context = news.context
             case "Fallback":
                 self.fell_back(news, midway=mine)
@@ -227,7 +227,7 @@ class Replies(ChatView):
         self.model = loaded.name
         status = self.status
         status.model, status.context = loaded.name, loaded.context
-        status.backend = f"{loaded.backend} on {loaded.device}"
+        status.backend, status.device = loaded.backend, loaded.device
         status.doing = ""
         for warning in loaded.warnings:
             self.remark(warning, warning=True)

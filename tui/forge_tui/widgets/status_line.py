@@ -23,15 +23,20 @@ class StatusLine(Widget):
 
     model: reactive[str] = reactive("no model")
     backend: reactive[str] = reactive("")
+    device: reactive[str] = reactive("")
     doing: reactive[str] = reactive("")
     used: reactive[int] = reactive(0)
     context: reactive[int] = reactive(0)
 
     def render(self) -> RenderResult:
-        """What fits: the meter stays, the rest is cut."""
+        """What fits: the meter stays, the device goes first, the rest is cut."""
         meter = self.meter()
-        names = " · ".join(filter(None, map(shown, (self.model, self.backend, self.doing))))
         room = max(0, self.content_size.width - meter.cell_length - 1)
+        on = f"{self.backend} on {self.device}" if self.device else self.backend
+        for backend in (on, self.backend):
+            names = " · ".join(filter(None, map(shown, (self.model, backend, self.doing))))
+            if len(names) <= room:
+                break
         left = Content(names).truncate(room, ellipsis=True, pad=True)
         return Content.assemble(left, " ", meter)
 

@@ -20,15 +20,16 @@ from functools import partial
 import numpy as np
 
 from forge.backend import Array, BackendConfig
-from forge_vulkan.kv import Cache
+from forge_gpu.kv import Cache
+from forge_gpu.memory import Region
+from forge_gpu.steps import attention_coopmat, attention_decode
+from forge_gpu.steps.attention import Heads, Rotation, attention
+from forge_gpu.tape import CHUNK, HEADER, REACH, ROWS, TOKENS, Activation, Tape
 from forge_vulkan.opening import Opening
 from forge_vulkan.runtime.kernels import Kernels
-from forge_vulkan.runtime.memory import Arenas, Region
+from forge_vulkan.runtime.memory import Arenas
 from forge_vulkan.runtime.recording import Commands, Recording
 from forge_vulkan.runtime.submission import Queue
-from forge_vulkan.steps import attention_coopmat, attention_decode
-from forge_vulkan.steps.attention import Heads, Rotation, attention
-from forge_vulkan.tape import CHUNK, HEADER, REACH, ROWS, TOKENS, Activation, Tape
 
 _SHAPES = ("32/8x128", "32/8x64", "9/3x64")
 """Query heads / key heads x size: llamas of 8e9 and 1e9 weights, SmolLM2-135M."""

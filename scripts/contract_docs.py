@@ -40,6 +40,7 @@ VALUES = (
     backend.TensorSpec,
     backend.WeightSpec,
     backend.StateSpec,
+    backend.Step,
     backend.Weight,
     backend.Memory,
     backend.Device,
@@ -252,7 +253,7 @@ def contract() -> str:
     lines += ["## What you write", "", *of_class(backend.Backend), *of_class(backend.Executable)]
     lines += ["## What you are given, and give back", ""]
     lines += [line for cls in VALUES for line in of_class(cls)]
-    for function in (backend.attributes, backend.row_indices):
+    for function in (backend.attributes, backend.row_indices, backend.steps):
         name = function.__name__
         lines += [f"### `{name}{signature(function)}`", "", words(function, name), ""]
     about = " ".join(words(reference, "forge.reference").split("\n\n")[1].split())

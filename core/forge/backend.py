@@ -59,6 +59,7 @@ from forge.health import Check, Device
 from forge.hookspecs import hookimpl
 from forge.sampling import Sampler, SamplingParams
 from forge.spec import API_VERSION, BackendConfig, BackendSpec, DriverFault
+from forge.steps import Step, steps
 from forge.weights import Weight
 
 __all__ = [
@@ -89,6 +90,7 @@ __all__ = [
     "Sampler",
     "SamplingParams",
     "StateSpec",
+    "Step",
     "TensorSpec",
     "Timing",
     "Value",
@@ -98,6 +100,7 @@ __all__ = [
     "hookimpl",
     "reference",
     "row_indices",
+    "steps",
 ]
 
 Phase: TypeAlias = Literal["load", "compile"]

@@ -100,6 +100,12 @@ class Past:
         )
         return test is not None and test.ok
 
+    def tested(self, spec: BackendSpec, ok: bool, detail: str, seconds: float) -> None:
+        """Its self-test is over."""
+        if self._ledger and not spec.floor:
+            key = self._circumstances.key(spec, model=False)
+            self._ledger.self_tested(key, ok, detail, seconds)
+
     def quarantine(self, spec: BackendSpec) -> Quarantine | None:
         """Why the backend is not to be tried; None where nothing speaks against it."""
         if spec.floor or self._ledger is None:

@@ -214,6 +214,12 @@ class Runner:
                     raise self._dialogue.nonsense(answer)
         return True
 
+    def ask(self, model: str) -> None:
+        """After known answers: ask for those of another model."""
+        self._dialogue.send(Probe(LOAD, os.fsencode(model), self._load.kv_type))
+        self._budgets.enter("compile")
+        self.probing = True
+
     def _open(self, answer: Opened) -> None:
         self.device = presentable(answer.device, self.spec.name)
         self.checks, self.devices = (

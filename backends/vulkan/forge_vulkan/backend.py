@@ -2,42 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from forge.backend import (
-    Backend,
-    BackendConfig,
-    BackendUnsupported,
-    Check,
-    Device,
-    Executable,
-    Graph,
-    Memory,
-    Node,
-    Op,
-    Progress,
-    StateSpec,
-    Value,
-    Weight,
-    WeightSpec,
-)
-from forge_vulkan.emitters import EMITTERS
-from forge_vulkan.executable import VulkanExecutable
-from forge_vulkan.formats import FORMATS
-from forge_vulkan.kv import check, row_words
+from forge.backend import BackendConfig, Check, Device, Memory
+from forge_gpu.backend import GpuBackend
+from forge_gpu.pacing import Pace
 from forge_vulkan.opening import Opening
-from forge_vulkan.rehearsal import wanted
 from forge_vulkan.runtime.kernels import Kernels
-from forge_vulkan.runtime.pacing import Pace
 from forge_vulkan.runtime.submission import Queue
-from forge_vulkan.sizes import Sizes
-from forge_vulkan.steps.attention import LARGEST
-
-_VECTORS = frozenset({"f32", "f16", "bf16"})
-"""Types of weights of one row, which become float32."""
+from forge_vulkan.workshop import Workshop
 
 
-class VulkanBackend(Backend):
+class VulkanBackend(GpuBackend):
     """Owns the instance, the device, its queue and its pipelines."""
 
     def __init__(self, config: BackendConfig) -> None:
@@ -46,8 +20,19 @@ class VulkanBackend(Backend):
         self.gpu = self._opening.gpu
         self._queue = Queue(self.gpu)
         self._kernels = Kernels(self.gpu)
-        self._pace = Pace(self._queue, self.device.kind)
+        pace = Pace(self._queue, self.device.kind)
+        self._workshop = Workshop(self._kernels, self._queue, pace)
         self._closed = False
+
+    @property
+    def kernels(self) -> Kernels:
+        """Pipelines of the open device."""
+        return self._kernels
+
+    @property
+    def workshop(self) -> Workshop:
+        """What graphs run with on the open device."""
+        return self._workshop
 
     @property
     def device(self) -> Device:
@@ -57,53 +42,6 @@ class VulkanBackend(Backend):
     def devices(self) -> list[Device]:
         """All that Vulkan lists here."""
         return self._opening.devices
-
-    def supports(self, node: Node, specs: Mapping[str, Value]) -> bool:
-        """Every op, with the weight types and sizes that the kernels have."""
-        given = [specs[name] for name in node.inputs]
-        weights = [spec for spec in given if isinstance(spec, WeightSpec)]
-        states = [spec for spec in given if isinstance(spec, StateSpec)]
-        match node.op:
-            case Op.EMBED:
-                return node.inputs[0] in ("tokens", "positions") and weights[0].dtype in FORMATS
-            case Op.MATMUL:
-                return all(spec.dtype in FORMATS for spec in weights)
-            case Op.EXPERTS:
-                matrices, biases = weights[:3], weights[3:]
-                return all(spec.dtype in FORMATS for spec in matrices) and all(
-                    spec.dtype in _VECTORS for spec in biases
-                )
-            case Op.ATTENTION:
-                return (
-                    all(spec.dtype in _VECTORS for spec in weights)
-                    and all(state.size <= LARGEST and _has_cache(state) for state in states)
-                    and states[0].dtype == states[1].dtype
-                )
-            case _:
-                return node.op in EMITTERS and all(spec.dtype in _VECTORS for spec in weights)
-
-    def compile(
-        self, graph: Graph, weights: Mapping[str, Weight], progress: Progress
-    ) -> Executable:
-        """Compile the pipelines that are missing, then load."""
-        for spec in graph.state.values():
-            check(spec, self.gpu.features)
-        sizes = self._sizes(graph)
-        self._kernels.prepare(wanted(sizes, self._kernels), progress)
-        made = VulkanExecutable(sizes, weights, progress, self._queue, self._pace)
-        self._kernels.save()
-        return made
-
-    def warm(self, graph: Graph | None, progress: Progress) -> str:
-        """Have the graph's pipelines compiled; for others there is nothing to prepare."""
-        if graph is None:
-            return ""
-        self._kernels.prepare(wanted(self._sizes(graph), self._kernels), progress)
-        return str(self._kernels.folder)
-
-    def required(self, graph: Graph) -> int:
-        """Weights in planes, caches, and one chunk's activations."""
-        return self._sizes(graph).total
 
     def memory(self) -> Memory:
         """Of the largest heap on the device."""
@@ -121,14 +59,3 @@ class VulkanBackend(Backend):
             self._kernels.close()
             self._queue.close()
             self._opening.close()
-
-    def _sizes(self, graph: Graph) -> Sizes:
-        return Sizes(graph, self._kernels, self.config.frugal)
-
-
-def _has_cache(state: StateSpec) -> bool:
-    try:
-        row_words(state.size, state.dtype)
-    except BackendUnsupported:
-        return False
-    return True

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from forge.backend import Backend, BackendConfig, BackendUnavailable
+from forge_gpu.faults import OPTION
 
 
 def open_backend(config: BackendConfig) -> Backend:
     """Open the device; BackendUnavailable with advice where that is not possible."""
     try:
-        if "fault" in config.options:
+        if OPTION in config.options:
             from forge_vulkan.failing_backend import FailingBackend
 
             return FailingBackend(config)

@@ -19,16 +19,11 @@ from typing import Any
 
 import vulkan
 
-from forge.backend import BackendUnavailable
 from forge_vulkan.runtime import vk
 from forge_vulkan.runtime.device import Gpu
 from forge_vulkan.runtime.kernels import Kernels
 from forge_vulkan.runtime.memory import Buffer
 from forge_vulkan.runtime.recording import Commands, Recording
-
-OPTION = "fault"
-"""Of the backend: FAULT@PHASE, such as lost@decode."""
-PHASES = ("load", "compile", "prefill", "decode")
 
 _RESULTS = {
     "lost": {
@@ -94,21 +89,3 @@ class Stall:
         buffers = vk.ffi.new("VkCommandBuffer[]", [self._recorded])
         info = vk.struct("VkSubmitInfo", commandBufferCount=1, pCommandBuffers=buffers)
         return int(vk.lib.vkQueueSubmit(queue, 1, info, vk.NULL))
-
-
-class Script:
-    """Fails when the phase's step is reached: the first, and in decode the third token."""
-
-    def __init__(self, option: str, gpu: Gpu) -> None:
-        self._fault, _, self._phase = option.partition("@")
-        if self._fault not in ("hang", *_RESULTS) or self._phase not in PHASES:
-            raise BackendUnavailable(f"{option!r} is no fault and phase: see forge_vulkan.failing")
-        self._gpu = gpu
-        self._left = 3 if self._phase == "decode" else 1
-
-    def reach(self, phase: str) -> None:
-        """A step of the phase begins."""
-        if phase == self._phase:
-            self._left -= 1
-            if not self._left:
-                fail(self._fault, self._gpu)

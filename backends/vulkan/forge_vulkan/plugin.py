@@ -4,17 +4,9 @@ import os
 
 from forge import BackendSpec, hookimpl
 from forge.spec import DriverFault
+from forge_gpu.faults import declared
 
 NAME = "vulkan"
-_FAULTS = (
-    ("oom", "load", "oom@load"),
-    ("exception", "compile", "error@compile"),
-    ("hang", "prefill", "hang@prefill"),
-    ("lost", "prefill", "lost@prefill"),
-    ("hang", "decode", "hang@decode"),
-    ("lost", "decode", "lost@decode"),
-)
-"""As the suite names them, and as `forge_vulkan.failing` does."""
 
 
 @hookimpl
@@ -36,10 +28,4 @@ def forge_backends() -> list[BackendSpec]:
 def forge_faults() -> list[DriverFault]:
     """Real waits and results of the driver's; and a machine on which no driver is to be found."""
     nothing = {"VK_DRIVER_FILES": os.devnull, "VK_ICD_FILENAMES": os.devnull}
-    return [
-        DriverFault(NAME, "no-driver", "open", env=nothing),
-        *(
-            DriverFault(NAME, fault, phase, options={"fault": option})
-            for fault, phase, option in _FAULTS
-        ),
-    ]
+    return declared(NAME, nothing)

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from forge.backend import Array
+from forge_gpu.memory import Region
 from forge_vulkan.runtime.device import Gpu
-from forge_vulkan.runtime.memory import Buffer, Region
+from forge_vulkan.runtime.memory import Buffer
 from forge_vulkan.runtime.recording import Commands, Recording
 from forge_vulkan.runtime.submission import Queue
 

@@ -22,6 +22,7 @@ VERBS = (
     "tokenize",
     "perplexity",
     "bench",
+    "selftest",
     "graph",
     "plugins",
     "quarantine",

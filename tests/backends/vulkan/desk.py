@@ -8,18 +8,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.backends.stored import planes_of
 
 from forge.backend import Array
-from forge_vulkan.formats import FORMATS
-from forge_vulkan.matrices import Matrix, Part
+from forge_gpu.formats import FORMATS
+from forge_gpu.matrices import Matrix, Part
+from forge_gpu.memory import Region
+from forge_gpu.tape import CHUNK, HEADER, REACH, ROWS, TOKENS, Activation, Tape
 from forge_vulkan.runtime.device import Gpu
 from forge_vulkan.runtime.features import WITHOUT
 from forge_vulkan.runtime.instance import Instance
 from forge_vulkan.runtime.kernels import Kernels
-from forge_vulkan.runtime.memory import Arenas, Region
+from forge_vulkan.runtime.memory import Arenas
 from forge_vulkan.runtime.recording import Commands, Recording
 from forge_vulkan.runtime.submission import Queue
-from forge_vulkan.tape import CHUNK, HEADER, REACH, ROWS, TOKENS, Activation, Tape
 
 CHUNK_TOKENS = 256
 GUARD = 64
@@ -134,15 +136,3 @@ def rows_of(activation: Activation, count: int) -> NDArray[np.float32]:
     untouched = whole[count:].view(np.uint32)
     assert (untouched == 0xFFFFFFFF).all(), "rows that do not count were written"
     return np.array(whole[:count])
-
-
-def planes_of(kind: str, raw: Array, k: int) -> Array:
-    """What formats.py says, in numpy: the planes of rows of blocks, uint8 [n, bytes of a row]."""
-    form = FORMATS[kind]
-    layout = form.layout(len(raw), k)
-    blocks = raw.reshape(-1, form.size)
-    packed = np.zeros(layout.size, np.uint8)
-    for plane, start in zip(form.planes, layout.starts, strict=False):
-        part = blocks[:, plane.offset : plane.offset + plane.size].ravel()
-        packed[16 * start : 16 * start + len(part)] = part
-    return packed

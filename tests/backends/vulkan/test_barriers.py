@@ -1,4 +1,4 @@
-"""Barriers stand where data flows, and nowhere else."""
+"""Barriers, or levels that wait for each other, stand where data flows, and nowhere else."""
 
 from __future__ import annotations
 
@@ -11,22 +11,27 @@ import pytest
 from tests.backends.vulkan.desk import Desk
 from tests.backends.vulkan.tiny_models import recorded, tiny
 
+from forge_gpu.flow import Flow
+from forge_gpu.memory import Region
 from forge_vulkan.runtime.kernels import Kernel
-from forge_vulkan.runtime.memory import Region
 from forge_vulkan.runtime.profile import Profile
 from forge_vulkan.runtime.recording import Commands, Recording
 
 BARRIER = "barrier"
 Reads, Writes = Sequence[Region], Sequence[Region]
-Event = tuple[Reads, Writes] | str
+Level = int | None
+Event = tuple[Reads, Writes, Level] | str
+"""What a kernel reads and writes, and its level if it can wait; or a barrier."""
 
 
 class Noted(Recording):
     """A recording that also keeps what it was given, and where it put barriers."""
 
-    def __init__(self, commands: Commands, profile: Profile | None = None) -> None:
+    def __init__(
+        self, commands: Commands, profile: Profile | None = None, flow: Flow | None = None
+    ) -> None:
         self.events: list[Event] = []
-        super().__init__(commands, profile)
+        super().__init__(commands, profile, flow)
 
     def dispatch(
         self,
@@ -35,20 +40,23 @@ class Noted(Recording):
         groups: tuple[int, int, int],
         *,
         writes: Sequence[int],
+        waits: bool = False,
         **more: Any,
     ) -> None:
-        super().dispatch(kernel, bindings, groups, writes=writes, **more)
+        super().dispatch(kernel, bindings, groups, writes=writes, waits=waits, **more)
         if 0 not in groups:
             written = [bindings[i] for i in writes]
-            self.events.append(([b for i, b in enumerate(bindings) if i not in writes], written))
+            reads = [b for i, b in enumerate(bindings) if i not in writes]
+            level = self.flow.level if self.flow and waits else None
+            self.events.append((reads, written, level))
 
     def copy(self, source: Region, target: Region) -> None:
         super().copy(source, target)
-        self.events.append(([source], [target]))
+        self.events.append(([source], [target], None))
 
     def fill(self, target: Region, word: int = 0) -> None:
         super().fill(target, word)
-        self.events.append(([], [target]))
+        self.events.append(([], [target], None))
 
     def _barrier(self, *given: int) -> None:
         super()._barrier(*given)
@@ -62,8 +70,8 @@ class NotedCommands(Commands):
         super().__init__(gpu)
         self.made: list[Noted] = []
 
-    def recording(self, profile: Profile | None = None) -> Recording:
-        self.made.append(Noted(self, profile))
+    def recording(self, profile: Profile | None = None, flow: Region | None = None) -> Recording:
+        self.made.append(Noted(self, profile, Flow(flow) if flow else None))
         return self.made[-1]
 
 
@@ -77,8 +85,22 @@ def conflict(one: Event, other: Event) -> bool:
     )
 
 
+def waited(one: Event, other: Event) -> bool:
+    """Whether the second waits for the first by itself."""
+    assert not isinstance(one, str)
+    assert not isinstance(other, str)
+    return one[2] is not None and other[2] is not None and one[2] < other[2]
+
+
+def cached(one: Event, other: Event) -> bool:
+    """Whether the second writes what the first has read: waiting does not help caches."""
+    assert not isinstance(one, str)
+    assert not isinstance(other, str)
+    return any(r.meets(w) for r in one[0] for w in other[1])
+
+
 def missing_and_needless(events: Sequence[Event]) -> tuple[int, int]:
-    """Conflicts with no barrier between, and barriers before which nothing conflicts."""
+    """Conflicts that nobody waits for, and barriers and levels before which nothing conflicts."""
     missing = needless = 0
     since: list[Event] = []
     fresh = False
@@ -87,10 +109,18 @@ def missing_and_needless(events: Sequence[Event]) -> tuple[int, int]:
         if isinstance(event, str):
             before, since, fresh = since, [], True
             continue
-        missing += any(conflict(earlier, event) for earlier in since)
+        missing += any(
+            conflict(earlier, event) and (not waited(earlier, event) or cached(earlier, event))
+            for earlier in since
+        )
         if fresh:
             needless += not any(conflict(earlier, event) for earlier in before)
             fresh = False
+        elif event[2] is not None:
+            levels = [e[2] for e in since if e[2] is not None]
+            last = [e for e in since if levels and e[2] == max(levels)]
+            if last and event[2] > max(levels):
+                needless += not any(conflict(earlier, event) for earlier in last)
         since.append(event)
     return missing, needless
 
@@ -110,6 +140,8 @@ def test_every_section_of_a_model_has_all_barriers_that_it_needs_and_no_other(
             assert missing_and_needless(events) == (0, 0)
             assert recording.count.barriers == recording.events.count(BARRIER)
             dispatches += len(events)
+        levels = [e[2] for made in commands.made for e in made.events if not isinstance(e, str)]
+        assert (max(level or 0 for level in levels) > 4) is desk.gpu.features.flow
     assert dispatches > 40
 
 

@@ -8,8 +8,8 @@ from tests.backends.vulkan.desk import Desk, rows_of
 
 from forge.testing import random_blocks
 from forge.weights import dequantize
-from forge_vulkan.formats import FORMATS
-from forge_vulkan.steps.products import (
+from forge_gpu.formats import FORMATS
+from forge_gpu.steps.products import (
     TILES,
     Added,
     Halves,

@@ -11,7 +11,7 @@ from tests.backends.vulkan.desk import Desk
 from tests.backends.vulkan.tiny_models import Counted, Draws, executable, feed, tiny
 
 from forge.backend import BackendError, Executable, SamplingParams
-from forge_vulkan.executable import VulkanExecutable
+from forge_gpu.executable import GpuExecutable
 
 PROMPT, COUNT = [5, 17, 90, 44, 3], 12
 START = len(PROMPT) - 1
@@ -36,30 +36,30 @@ def queue(desk: Desk) -> Iterator[Counted]:
 
 
 @pytest.fixture
-def made(desk: Desk, path: Path, queue: Counted) -> Iterator[VulkanExecutable]:
+def made(desk: Desk, path: Path, queue: Counted) -> Iterator[GpuExecutable]:
     made = executable(desk, path, queue=queue)
     yield made
     made.close()
 
 
-def begin(made: VulkanExecutable) -> None:
+def begin(made: GpuExecutable) -> None:
     made.keep(0, 0)
     feed(made, PROMPT[:-1], rows="none")
 
 
-def decoded(made: VulkanExecutable, params: SamplingParams, count: int = COUNT) -> list[int]:
+def decoded(made: GpuExecutable, params: SamplingParams, count: int = COUNT) -> list[int]:
     begin(made)
     return list(made.decode(PROMPT[-1], START, count, Draws(params, PROMPT)))
 
 
-def by_default(made: VulkanExecutable, params: SamplingParams) -> list[int]:
+def by_default(made: GpuExecutable, params: SamplingParams) -> list[int]:
     begin(made)
     return list(Executable.decode(made, PROMPT[-1], START, COUNT, Draws(params, PROMPT)))
 
 
 @pytest.mark.parametrize("params", [GREEDY, DRAWN, MANY, TOO_MANY, FLAT, PENALISED])
 def test_steps_give_the_tokens_of_the_loop_over_run(
-    made: VulkanExecutable, params: SamplingParams
+    made: GpuExecutable, params: SamplingParams
 ) -> None:
     found = decoded(made, params)
     assert found == by_default(made, params)
@@ -77,7 +77,7 @@ def test_steps_give_the_tokens_of_the_loop_over_run(
     ],
 )
 def test_the_host_sees_no_more_logits_than_decide_the_draw(
-    made: VulkanExecutable, params: SamplingParams, least: int, most: int
+    made: GpuExecutable, params: SamplingParams, least: int, most: int
 ) -> None:
     begin(made)
     sampler = Draws(params, PROMPT)
@@ -89,7 +89,7 @@ def test_the_host_sees_no_more_logits_than_decide_the_draw(
 @pytest.mark.parametrize("params", [GREEDY, DRAWN])
 @pytest.mark.parametrize("take", range(1, 6))
 def test_a_reader_may_stop_anywhere_and_what_follows_is_as_if_it_had_not_run_on(
-    made: VulkanExecutable, params: SamplingParams, take: int
+    made: GpuExecutable, params: SamplingParams, take: int
 ) -> None:
     whole = decoded(made, params)
     begin(made)
@@ -105,7 +105,7 @@ def test_a_reader_may_stop_anywhere_and_what_follows_is_as_if_it_had_not_run_on(
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 @pytest.mark.parametrize("params", [GREEDY, DRAWN])
 def test_no_step_is_submitted_past_those_that_were_asked_for(
-    made: VulkanExecutable, queue: Counted, params: SamplingParams, count: int
+    made: GpuExecutable, queue: Counted, params: SamplingParams, count: int
 ) -> None:
     begin(made)
     queue.groups.clear()
@@ -123,7 +123,7 @@ def test_a_context_is_decoded_to_its_very_last_position(desk: Desk, path: Path) 
 
 
 def test_greedy_steps_are_submitted_ahead_of_their_reader(
-    made: VulkanExecutable, queue: Counted
+    made: GpuExecutable, queue: Counted
 ) -> None:
     begin(made)
     queue.groups.clear()
@@ -179,7 +179,7 @@ def test_of_a_vocabulary_smaller_than_what_is_drawn_from_all_of_it_counts(
 
 
 def test_a_run_between_two_replies_leaves_nothing_in_the_recorded_steps(
-    made: VulkanExecutable,
+    made: GpuExecutable,
 ) -> None:
     whole = decoded(made, GREEDY)
     made.keep(0, 0)

@@ -9,9 +9,9 @@ from tests.backends.vulkan.desk import CHUNK_TOKENS, Desk, rows_of
 from forge.testing import random_blocks
 from forge.testing.blocks import weight_layout
 from forge.weights import dequantize
-from forge_vulkan.formats import FORMATS
-from forge_vulkan.matrices import Matrix
-from forge_vulkan.steps.embed import embed
+from forge_gpu.formats import FORMATS
+from forge_gpu.matrices import Matrix
+from forge_gpu.steps.embed import embed
 
 RANDOM = np.random.default_rng(6)
 

@@ -12,10 +12,10 @@ from tests.backends.vulkan.desk import Desk, rows_of
 from forge.backend import WeightSpec, reference
 from forge.testing import random_blocks
 from forge.weights import dequantize
-from forge_vulkan.formats import FORMATS
-from forge_vulkan.runtime.memory import Region
-from forge_vulkan.steps.experts import experts, experts_bytes
-from forge_vulkan.tape import Tape
+from forge_gpu.formats import FORMATS
+from forge_gpu.memory import Region
+from forge_gpu.steps.experts import experts, experts_bytes
+from forge_gpu.tape import Tape
 
 RANDOM = np.random.default_rng(9)
 FEW, MANY = 2, 64

@@ -2,59 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from tests.backends.vulkan.desk import Desk, planes_of
+from tests.backends.stored import Stored, placed, planes_of, stored
+from tests.backends.vulkan.desk import Desk
 
-from forge.backend import BackendOutOfMemory, WeightSpec
-from forge.testing import random_blocks
+from forge.backend import BackendOutOfMemory
 from forge.weights import dequantize
-from forge_vulkan.formats import FORMATS
-from forge_vulkan.loading import Loaded, load
-from forge_vulkan.matrices import Matrix
-from forge_vulkan.placing import Placement, place
-from forge_vulkan.runtime.memory import Region
-
-RANDOM = np.random.default_rng(7)
-LARGE = 1 << 30
-
-
-@dataclass
-class Stored:
-    """A weight of a file that there is not: what `forge.backend.Weight` promises, and no more."""
-
-    spec: WeightSpec
-    blocks: np.ndarray
-    asked: int = 0
-    released: int = 0
-
-    def raw(self) -> np.ndarray:
-        self.asked += 1
-        rows = self.spec.rows or (0, len(self.blocks))
-        return self.blocks[slice(*rows)].reshape(*self.spec.shape[:-1], -1)
-
-    def dense(self, dtype) -> np.ndarray:
-        self.asked += 1
-        return dequantize(self.blocks, self.spec.dtype).astype(dtype).reshape(self.spec.shape)
-
-    def release(self) -> None:
-        self.released += 1
-
-
-def stored(kind: str, *shape: int, tensor: str = "", rows=None) -> Stored:
-    whole = (rows[1], shape[-1]) if rows else shape
-    blocks = random_blocks(kind, whole, std=0.1, random=RANDOM)
-    spec = WeightSpec(tensor or f"t{RANDOM.integers(1 << 30)}", shape, kind, rows)
-    return Stored(spec, blocks.reshape(-1, blocks.shape[-1]))
-
-
-def placed(weights, binding=LARGE, allocation=LARGE, together=()) -> Placement:
-    specs = {name: weight.spec for name, weight in weights.items()}
-    matrices = [name for name, spec in specs.items() if len(spec.shape) > 1]
-    return place(specs, matrices, binding=binding, allocation=allocation, together=together)
+from forge_gpu.formats import FORMATS
+from forge_gpu.loading import Loaded
+from forge_gpu.matrices import Matrix
+from forge_gpu.memory import Region
+from forge_gpu.placing import Placement
+from forge_vulkan.loading import load
 
 
 def brought(desk: Desk, weights, placement=None, progress=lambda *_: None, **options) -> Loaded:

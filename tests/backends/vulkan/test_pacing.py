@@ -13,7 +13,7 @@ from tests.backends.vulkan.tiny_models import Counted, executable, feed, tiny
 
 from forge.backend import BackendHung
 from forge.testing.truth import divergence
-from forge_vulkan.runtime.pacing import Pace, Piece
+from forge_gpu.pacing import Pace, Piece
 
 BELIEVED = 1e9
 """Multiply-adds a second of a software device, before anything was measured."""

@@ -10,7 +10,7 @@ from tests.backends.vulkan.tiny_models import graph_of, tiny
 
 from forge.backend import Graph, Node, Op, TensorSpec, WeightSpec
 from forge.graph import TOKENS
-from forge_vulkan.plan import Plan
+from forge_gpu.plan import Plan
 
 INPUTS = {
     "x": TensorSpec((TOKENS, 8)),

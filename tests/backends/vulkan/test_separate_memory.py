@@ -14,7 +14,7 @@ from tests.backends.vulkan.desk import Desk
 from tests.backends.vulkan.tiny_models import Draws, executable, feed, graph_of, tiny
 
 from forge.backend import SamplingParams
-from forge_vulkan.executable import VulkanExecutable
+from forge_gpu.executable import GpuExecutable
 from forge_vulkan.runtime.memory import Arenas
 
 TOKENS = [5, 17, 90, 44, 3, 250, 8, 8, 61]
@@ -47,7 +47,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def pair(shared: Desk, separate: Desk, path: Path) -> Iterator[list[VulkanExecutable]]:
+def pair(shared: Desk, separate: Desk, path: Path) -> Iterator[list[GpuExecutable]]:
     made = [executable(desk, path) for desk in (shared, separate)]
     yield made
     for one in made:
@@ -62,7 +62,7 @@ def test_the_host_does_not_see_the_devices_memory(separate: Desk) -> None:
 
 
 @pytest.mark.parametrize("rows", ["all", "last", "none", [3, 0]])
-def test_runs_give_the_same_bits(pair: list[VulkanExecutable], rows: object) -> None:
+def test_runs_give_the_same_bits(pair: list[GpuExecutable], rows: object) -> None:
     one, other = (feed(made, TOKENS, rows=rows) for made in pair)
     assert np.array_equal(one, other)
     one, other = (feed(made, [7], len(TOKENS)) for made in pair)
@@ -71,9 +71,7 @@ def test_runs_give_the_same_bits(pair: list[VulkanExecutable], rows: object) -> 
 
 
 @pytest.mark.parametrize("params", PARAMS)
-def test_decoding_gives_the_same_tokens(
-    pair: list[VulkanExecutable], params: SamplingParams
-) -> None:
+def test_decoding_gives_the_same_tokens(pair: list[GpuExecutable], params: SamplingParams) -> None:
     found = []
     for made in pair:
         made.keep(0, 0)

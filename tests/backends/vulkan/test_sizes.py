@@ -9,8 +9,8 @@ import pytest
 from tests.backends.vulkan.desk import Desk
 from tests.backends.vulkan.tiny_models import graph_of, recorded, tiny
 
+from forge_gpu.sizes import Sizes
 from forge_vulkan.runtime.recording import Commands
-from forge_vulkan.sizes import Sizes
 
 PLAIN = "subgroups,sizes,dot,half,coopmat"
 VARIED = ("llama", "gemma3", "qwen3moe", "gpt-oss", "gpt2")

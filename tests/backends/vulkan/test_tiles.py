@@ -11,8 +11,8 @@ from tests.backends.vulkan.desk import Desk, rows_of
 from forge.backend import BackendError
 from forge.testing import random_blocks
 from forge.weights import dequantize
-from forge_vulkan.formats import FORMATS
-from forge_vulkan.steps.tiles import Quantised, multiply, quantise
+from forge_gpu.formats import FORMATS
+from forge_gpu.steps.tiles import Quantised, multiply, quantise
 
 RANDOM = np.random.default_rng(8)
 CODES = [kind for kind, form in FORMATS.items() if form.quantised]

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from tests.backends.vulkan.tiny_models import graph_of, tiny
 
+from forge.backend import Step
 from forge.models import ARCHITECTURES
-from forge_vulkan.plan import Plan, Step
-from forge_vulkan.values import places, room
+from forge_gpu.plan import Plan
+from forge_gpu.values import places, room
 
 
 def touched(plan: Plan, step: Step, waits: frozenset[str]) -> set[str]:

@@ -15,16 +15,17 @@ from forge.gguf import open_gguf
 from forge.models import build_graph
 from forge.testing import write_tiny
 from forge.weights import Weights
-from forge_vulkan.executable import VulkanExecutable
+from forge_gpu.executable import GpuExecutable
+from forge_gpu.pacing import Pace
+from forge_gpu.recordings import Recordings
+from forge_gpu.sizes import Sizes
+from forge_gpu.workplace import Workplace
 from forge_vulkan.loading import load
-from forge_vulkan.recordings import Recordings
 from forge_vulkan.runtime.device import Gpu
 from forge_vulkan.runtime.memory import Arenas
-from forge_vulkan.runtime.pacing import Pace
 from forge_vulkan.runtime.recording import Commands
 from forge_vulkan.runtime.submission import Queue
-from forge_vulkan.sizes import Sizes
-from forge_vulkan.workplace import Workplace
+from forge_vulkan.workshop import Workshop
 
 SIZES: dict[str, Any] = {"width": 128, "ffn": 256, "layers": 2, "vocabulary": 300}
 
@@ -68,13 +69,14 @@ def executable(
     context: int = 64,
     queue: Queue | None = None,
     graph: Graph | None = None,
-) -> VulkanExecutable:
+) -> GpuExecutable:
     queue = queue or desk.queue
     file = open_gguf(path)
     graph = graph or build_graph(file, context=context)
     sizes = Sizes(graph, desk.kernels)
     pace = Pace(queue, "software")
-    return VulkanExecutable(sizes, Weights(graph, file), _quiet, queue, pace)
+    workshop = Workshop(desk.kernels, queue, pace)
+    return GpuExecutable(sizes, Weights(graph, file), _quiet, workshop)
 
 
 class Grown(Arenas):
@@ -113,7 +115,7 @@ def _quiet(phase: str, done: int, total: int, detail: str = "") -> None:
     del phase, done, total, detail
 
 
-def feed(made: VulkanExecutable, tokens: Sequence[int], start: int = 0, rows: Any = "all") -> Array:
+def feed(made: GpuExecutable, tokens: Sequence[int], start: int = 0, rows: Any = "all") -> Array:
     """Run them at once; the outputs."""
     ids = np.array(tokens, np.int32)
     places = np.arange(start, start + len(ids), dtype=np.int32)

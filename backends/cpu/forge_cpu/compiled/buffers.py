@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from forge.backend import Array
-from forge_cpu.compiled.fusion import Step
+from forge.backend import Array, Step
 from forge_cpu.kv import lazy_bytes
 
 _LINE = 64

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from forge.backend import Array, Op, attributes
+from forge.backend import Array, Op, Step, attributes
 from forge_cpu.compiled.calls import Recorder
 from forge_cpu.compiled.experts import experts
-from forge_cpu.compiled.fusion import Step
 from forge_cpu.compiled.memory import Memory
 from forge_cpu.library import Library
 from forge_cpu.packing import Packed

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from forge.backend import Array, attributes
-from forge_cpu.compiled.fusion import Step
+from forge.backend import Array, Step, attributes
 from forge_cpu.kv import lazy_bytes
 from forge_cpu.packing import Packed, lines_for
 from forge_cpu.products import multiply_experts, quantise

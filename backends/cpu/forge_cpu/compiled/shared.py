@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from forge.backend import Array, BackendUnsupported, Graph, StateSpec, TensorSpec, Value
+from forge.backend import (
+    Array,
+    BackendUnsupported,
+    Graph,
+    StateSpec,
+    Step,
+    TensorSpec,
+    Value,
+    steps,
+)
 from forge.graph import TOKENS
 from forge_cpu.compiled.frame import Inputs
-from forge_cpu.compiled.fusion import Step, steps
 from forge_cpu.kv import Attention, KvCache, KvLayout
 from forge_cpu.packing import Packed
 

@@ -50,6 +50,17 @@ class Gpu:
         vk.lib.vkGetDeviceQueue(self.handle, self.family, 0, queues)
         self.queue = queues[0]
 
+    @property
+    def kind(self) -> str:
+        """Discrete, integrated or software."""
+        return self.listed.device.kind
+
+    @cached_property
+    def group_threads(self) -> int:
+        """The most threads of a work group, all of them in its first dimension."""
+        limits = self.listed.limits
+        return int(min(limits.maxComputeWorkGroupInvocations, limits.maxComputeWorkGroupSize[0]))
+
     @cached_property
     def nanoseconds(self) -> float:
         """A tick of the timestamps; 0 where the queue has none."""

@@ -6,44 +6,22 @@ Every capability has a plain path behind it: FORGE_VULKAN_WITHOUT=dot,coopmat,â€
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import vulkan
 
 from forge.backend import BackendUnavailable
+from forge_gpu.features import NAMES, Features
 from forge_vulkan.runtime import vk
 from forge_vulkan.runtime.instance import Listed
+from forge_vulkan.runtime.messages import VALIDATE
 
 WITHOUT = "FORGE_VULKAN_WITHOUT"
-NAMES = ("subgroups", "sizes", "dot", "half", "coopmat")
-"""Arithmetic over a subgroup; a kernel's subgroup size; dot products of four bytes; 16-bit floats;
-cooperative matrices."""
+_NVIDIA = 0x10DE
+"""Of PCI."""
 UNIFIED = "unified"
 """Memory that host and device share; without it everything is copied, as to a card of its own."""
-
-
-@dataclass(frozen=True, slots=True)
-class Features:
-    """Capabilities that kernels are chosen by."""
-
-    subgroup: int
-    """Invocations of a subgroup, where nothing else is asked for."""
-    subgroup_least: int
-    subgroup_most: int
-    shared_bytes: int
-    storage_bytes: int
-    """The most that one binding may cover."""
-    subgroups: bool = False
-    sizes: bool = False
-    dot: bool = False
-    half: bool = False
-    coopmat: bool = False
-
-    def __str__(self) -> str:
-        lanes = f"subgroups of {self.subgroup}"
-        return ", ".join([lanes, *(name for name in NAMES if getattr(self, name))])
 
 
 def features(listed: Listed) -> Features:
@@ -86,6 +64,8 @@ def features(listed: Listed) -> Features:
         and controlled
         and _multiplies(listed)
         and not off & {"coopmat", "half", "subgroups", "sizes"},
+        counters=True,
+        flow=_in_order(listed) and "flow" not in off,
     )
 
 
@@ -98,6 +78,17 @@ def switched_off() -> frozenset[str]:
             f"{WITHOUT} names {', '.join(sorted(unknown))}; known are {', '.join(known)}"
         )
     return asked
+
+
+def _in_order(listed: Listed) -> bool:
+    """Whether work groups of an earlier kernel are all under way before those of a later one.
+
+    Vulkan promises nothing. It is known of NVIDIA's dispatchers, which begin a grid when the one
+    before has no group left to begin, and of Mesa's llvmpipe, which ends each kernel before the
+    next. The validation layer knows of barriers only.
+    """
+    known = listed.properties.vendorID == _NVIDIA or listed.device.kind == "software"
+    return known and not os.environ.get(VALIDATE)
 
 
 def _has(listed: Listed, extension: str, core: tuple[int, int]) -> bool:

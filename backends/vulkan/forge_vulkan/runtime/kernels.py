@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from typing import Any
 import vulkan
 
 from forge.backend import BackendUnavailable, Progress
+from forge_gpu import kernels
+from forge_gpu.kernels import Wanted
 from forge_vulkan.runtime import kept, vk
 from forge_vulkan.runtime.device import Gpu
 
@@ -39,24 +41,14 @@ class _Shape:
     push: int
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A shader as it is asked for."""
-
-    shader: str
-    bindings: int
-    push: int
-    constants: tuple[int | float, ...]
-    subgroup: int
-
-
-class Kernels:
+class Kernels(kernels.Kernels):
     """Owns the pipelines of a device, and the cache that its driver fills."""
 
+    gpu: Gpu
+    _kernels: dict[Wanted, Kernel]
+
     def __init__(self, gpu: Gpu) -> None:
-        self.gpu = gpu
-        self._collected: dict[Wanted, None] | None = None
-        self._kernels: dict[Wanted, Kernel] = {}
+        super().__init__(gpu)
         self._shapes: dict[_Shape, tuple[Any, Any]] = {}
         self._file = kept.folder() / f"{_identity(gpu)}.bin"
         self._cache = self._opened()
@@ -67,46 +59,10 @@ class Kernels:
         """Where the driver's cache is kept."""
         return self._file.parent
 
-    def get(
-        self,
-        shader: str,
-        *,
-        bindings: int,
-        push: int = 0,
-        constants: tuple[int | float, ...] = (),
-        subgroup: int = 0,
-    ) -> Kernel:
-        """The shader with its specialisation constants 0, 1, …; in subgroups of that size, if any.
-
-        A float is handed over as 32 bits of one.
-        """
-        key = Wanted(shader, bindings, push, constants, subgroup)
-        if self._collected is not None:
-            self._collected[key] = None
-            return Kernel(shader, None, None, None, bindings, push)
-        if key not in self._kernels:
-            self._kernels[key] = self._made(key)
-        return self._kernels[key]
-
-    @contextmanager
-    def collecting(self) -> Iterator[list[Wanted]]:
-        """Meanwhile nothing is compiled; the list has what was asked for, at the end."""
-        found: list[Wanted] = []
-        self._collected = {}
-        try:
-            yield found
-            found.extend(self._collected)
-        finally:
-            self._collected = None
-
     def prepare(self, wanted: Sequence[Wanted], progress: Progress) -> None:
         """Compile what is missing of these; `progress` hears of each."""
-        missing = [key for key in wanted if key not in self._kernels]
-        for done, key in enumerate(missing, 1):
-            self._kernels[key] = self._made(key)
-            progress("compile", done, len(missing), key.shader)
-        if missing:
-            self.save()
+        super().prepare(wanted, progress)
+        self.save()
 
     def save(self) -> None:
         """Keep what the driver compiled; a disk that is full or read-only costs the next start."""

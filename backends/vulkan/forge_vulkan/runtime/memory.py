@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import vulkan
 
 from forge.backend import Array, BackendOutOfMemory
+from forge_gpu.memory import ALIGNMENT, Region
 from forge_vulkan.runtime import vk
 from forge_vulkan.runtime.device import Gpu
-
-ALIGNMENT = 256
-"""Of a region: no driver asks for more of a storage buffer's offset."""
 
 _LOCAL = vulkan.VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT
 _VISIBLE = vulkan.VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | vulkan.VK_MEMORY_PROPERTY_HOST_COHERENT_BIT
@@ -30,34 +27,6 @@ _WANTED = {
     "download": ((_VISIBLE | _CACHED,), (_VISIBLE,)),
 }
 """Properties of memory by what it is for, the best first."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Region:
-    """A part of a buffer: what a binding covers. Offsets and sizes are in bytes."""
-
-    buffer: Buffer
-    offset: int
-    size: int
-
-    def part(self, offset: int, size: int) -> Region:
-        """A part of this part."""
-        if offset < 0 or offset + size > self.size:
-            raise ValueError(f"bytes {offset}..{offset + size} of a region of {self.size}")
-        return Region(self.buffer, self.offset + offset, size)
-
-    def meets(self, other: Region) -> bool:
-        """Whether both have a byte in common."""
-        return (
-            self.buffer is other.buffer
-            and self.offset < other.offset + other.size
-            and other.offset < self.offset + self.size
-        )
-
-    def view(self, kind: Any = np.uint8) -> Array:
-        """As the host sees it, in memory that is mapped."""
-        whole: Array = self.buffer.mapped[self.offset : self.offset + self.size]
-        return whole.view(kind)
 
 
 class Buffer:
@@ -127,17 +96,6 @@ class Buffer:
         vk.call("vkMapMemory", self.gpu.handle, self._memory, 0, self.size, 0, where)
         view = vk.ffi.buffer(where[0], self.size)
         return np.frombuffer(view, np.uint8)
-
-
-class Regions(Protocol):
-    """Hands out regions: arenas, or a rehearsal's nowhere."""
-
-    @property
-    def mapped(self) -> bool:
-        """Whether the host sees them."""
-
-    def region(self, size: int) -> Region:
-        """New bytes, of unknown contents."""
 
 
 class Arenas:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import vulkan
 
 from forge.backend import BackendError
+from forge_gpu.flow import Flow, meet
+from forge_gpu.memory import Region
 from forge_vulkan.runtime import vk
 from forge_vulkan.runtime.device import Gpu
 from forge_vulkan.runtime.kernels import Kernel
-from forge_vulkan.runtime.memory import Region
 from forge_vulkan.runtime.profile import Profile
 
 _COMPUTE = vulkan.VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT
@@ -62,9 +64,10 @@ class Commands:
         vk.call("vkBeginCommandBuffer", made[0], begin)
         return made[0]
 
-    def recording(self, profile: Profile | None = None) -> Recording:
-        """A new one, perhaps with time stamps."""
-        return Recording(self, profile)
+    def recording(self, profile: Profile | None = None, flow: Region | None = None) -> Recording:
+        """A new one, perhaps with time stamps, or with counters of so many bytes in place of
+        barriers (FLOW_BYTES; what is recorded first sets them to 0)."""
+        return Recording(self, profile, Flow(flow) if flow else None)
 
     def bound(self, kernel: Kernel, bindings: Sequence[Region]) -> Any:
         """The descriptor set of these regions; one that was made before, if there is one."""
@@ -144,19 +147,26 @@ class Recording:
     barrier.
     """
 
-    def __init__(self, commands: Commands, profile: Profile | None = None) -> None:
+    def __init__(
+        self, commands: Commands, profile: Profile | None = None, flow: Flow | None = None
+    ) -> None:
         self._commands = commands
         self.handle = commands.buffer()
         self.count = Count()
         self._profile = profile
+        self.flow = flow
         self._written: list[Region] = []
         self._read: list[Region] = []
+        self._plain: tuple[list[Region], list[Region]] = [], []  # of these, what cannot be awaited
         self._copied = False  # a copy or a fill since the last barrier
         self._unseen = False  # kernels ran before a barrier that was not for copies
         self._pending: list[tuple[Kernel, Sequence[Region], bytes]] = []
 
     def after_barrier(self, kernel: Kernel, bindings: Sequence[Region], push: bytes) -> None:
-        """Run one work group right after the next barrier, and let nothing wait for it."""
+        """Run one work group right after the next barrier, and let nothing wait for it.
+
+        With a flow the kernel takes its counters as the last binding and waits for a level.
+        """
         self._pending.append((kernel, bindings, push))
 
     def dispatch(
@@ -168,12 +178,25 @@ class Recording:
         writes: Sequence[int],
         push: bytes = b"",
         label: str = "",
+        waits: bool = False,
     ) -> None:
-        """Run a kernel over so many work groups; `writes` are the bindings that it changes."""
+        """Run a kernel over so many work groups; `writes` are the bindings that it changes.
+
+        `waits`, for a recording with a flow: it takes the counters as one more binding, and what it
+        waits for as AWAITED_BYTES more of constants.
+        """
         if 0 in groups:
             return
         changed = [bindings[index] for index in writes]
-        self._order(changed, [r for i, r in enumerate(bindings) if i not in {*writes}])
+        reads = [r for i, r in enumerate(bindings) if i not in {*writes}]
+        if waits and self.flow:
+            self._order_by_waiting(self.flow, changed, reads)
+            self.flow.add(math.prod(groups), changed, reads)
+            bindings, push = [*bindings, self.flow.region], push + self.flow.awaited()
+        else:
+            self._order(changed, reads)
+            self._plain[0].extend(changed)
+            self._plain[1].extend(reads)
         self._bind(kernel, bindings, push)
         if self._profile:
             self._profile.before(self.handle, label, kernel.name)
@@ -238,8 +261,8 @@ class Recording:
 
         Between kernels it is one for kernels alone: with copies in it, it takes twice as long.
         """
-        met = any(a.meets(b) for a in (*writes, *reads) for b in self._written)
-        if met or any(a.meets(b) for a in writes for b in self._read) or (copies and self._unseen):
+        met = meet(writes, reads, self._written, self._read)
+        if met or (copies and self._unseen):
             if copies or self._copied:
                 self._barrier(_ALL, _ALL, _WRITES, _READS | _WRITES)
                 self._unseen = False
@@ -251,15 +274,36 @@ class Recording:
         self._written += writes
         self._read += reads
 
+    def _order_by_waiting(
+        self, flow: Flow, writes: Sequence[Region], reads: Sequence[Region]
+    ) -> None:
+        """A new level, if this has to wait for the last one; a barrier, if for something else."""
+        full = flow.full and flow.meets(writes, reads)
+        plain = meet(writes, [*reads, flow.region], *self._plain)
+        if full or plain or self._copied or flow.stale(writes):
+            self._barrier(_ALL, _ALL, _WRITES, _READS | _WRITES)
+        elif flow.meets(writes, reads):
+            flow.rise()
+            self._flush_pending()
+        self._written += writes
+        self._read += reads
+
     def _barrier(self, stages: int, then: int, before: int, after: int) -> None:
         barrier = vk.struct("VkMemoryBarrier", srcAccessMask=before, dstAccessMask=after)
         vk.lib.vkCmdPipelineBarrier(
             self.handle, stages, then, 0, 1, barrier, 0, vk.NULL, 0, vk.NULL
         )
         self.count.barriers += 1
-        self._written.clear()
-        self._read.clear()
+        for seen in (self._written, self._read, *self._plain):
+            seen.clear()
+        if self.flow:
+            self.flow.forget()
+        self._flush_pending()
+
+    def _flush_pending(self) -> None:
         for kernel, bindings, push in self._pending:
+            if self.flow:
+                bindings, push = [*bindings, self.flow.region], push + self.flow.awaited()
             self._bind(kernel, bindings, push)
             vk.lib.vkCmdDispatch(self.handle, 1, 1, 1)
         self._pending.clear()

@@ -11,6 +11,7 @@ from typing import Any
 import vulkan
 
 from forge.backend import BackendHung, BackendLost
+from forge_gpu.device import nowhere
 from forge_vulkan.runtime import vk
 from forge_vulkan.runtime.device import Gpu
 
@@ -22,11 +23,6 @@ _SOFTWARE_S = 60.0
 
 _QUIET_S = 0.25
 """Of waiting, before the log is told about it; then again after twice as long."""
-
-
-def nowhere() -> str:
-    """What a queue says of its last piece of work before anything was marked."""
-    return ""
 
 
 class Queue:

@@ -20,6 +20,9 @@ layout(constant_id = 4) const uint HEADS = 1;        // of one work group, all o
 layout(constant_id = 5) const uint TILE = 32;        // keys at a time, a power of two up to THREADS
 layout(constant_id = 6) const uint SOFTCAP = 0;
 layout(constant_id = 7) const uint NEXT = 0;         // 1: the row goes out as int8 too
+#define FLOW_ID 8
+#define FLOW_BINDING 11
+#include "awaited.glsl"
 const uint STAGED = SIZE + VALUE_SIZE;
 
 #include "pack.glsl"
@@ -55,7 +58,9 @@ layout(push_constant) uniform Push {
     float scale;
     float cap;
     uint chunk;  // room of the frame's arrays: not worth a read that others wait for
+    Awaited awaited;
 };
+#include "flow.glsl"
 
 const uint KEY_WORDS = ROW_WORDS(SIZE), VALUE_WORDS = ROW_WORDS(VALUE_SIZE);
 const uint QUADS = (SIZE + 3) / 4, COLUMNS = (VALUE_SIZE + 3) / 4;  // four numbers each
@@ -77,6 +82,7 @@ shared float share_kept[MOST_SHARES * HEADS];
 shared vec4 finished[FOUND];
 shared uint fresh[KEY_WORDS + VALUE_WORDS];
 shared uint arrived;
+uint late = 0;  // see flow.glsl
 
 #if SUBGROUPS
 #define TEAM gl_SubgroupID
@@ -96,14 +102,14 @@ float added(float x) { return x; }
 #include "decode_tile.glsl"
 #include "decode_shares.glsl"
 
-void main() {
+void attend() {
     const uint me = gl_LocalInvocationIndex, shares = gl_NumWorkGroups.x, split = gl_WorkGroupID.x;
     const uint blocks = (group + HEADS - 1) / HEADS;
     const uint kv = gl_WorkGroupID.y / blocks, block = gl_WorkGroupID.y % blocks;
     const uint first = kv * group + block * HEADS, most_heads = group - block * HEADS;
     const uint tokens = frame[FRAME_TOKENS];
     const uint position = frame[FRAME_HEADER + chunk], slot = frame[FRAME_HEADER + 2 * chunk];
-    fetch_queries(first, kv);  // before the branches wait for what the frame says
+    if (WAITS == 0) fetch_queries(first, kv);  // before the branches wait for what the frame says
     if (tokens == 0) return;
     const uint oldest = window > 0 && position + 1 > window ? position + 1 - window : 0;
     const uint begin = oldest / TILE * TILE, length = position + 1 - begin;
@@ -114,6 +120,11 @@ void main() {
     const uint from = begin + split * share, to = min(from + share, position + 1);
     fetch_keys(cached, from, to - 1);
     fetch_values(cached, from, to - 1);
+    if (WAITS == 1) {
+        late = lateness(awaited);
+        fetch_queries(first, kv);
+        if (late > 0) held[0] = vec2(uintBitsToFloat(0x7fc00000u));
+    }
     stage(float(position));
     if (me < HEADS) {
         head_top[me] = LEAST;
@@ -211,4 +222,9 @@ void main() {
         coded2[2 * (kv_heads * group * VALUE_SIZE / 16) + to_line] = quantised(line, codes);
         coded4[to_line] = codes;
     }
+}
+
+void main() {
+    attend();
+    say_finished(awaited);
 }

@@ -19,12 +19,12 @@ void fetch_queries(uint first, uint kv) {
         const Pair at = pair_of(n);
         const uint query = min(first + at.head, kv * group + group - 1) * SIZE, key = kv * SIZE;
         held[n] = vec2(0.0);
-        if (at.one < SIZE) held[n].x = at.head == HEADS ? k[key + at.one] : q[query + at.one];
-        if (at.other < SIZE) held[n].y = at.head == HEADS ? k[key + at.other] : q[query + at.other];
+        if (at.one < SIZE) held[n].x = at.head == HEADS ? k[key + at.one + late] : q[query + at.one + late];
+        if (at.other < SIZE) held[n].y = at.head == HEADS ? k[key + at.other + late] : q[query + at.other + late];
         held_frequencies[n] = pairs > 0 ? frequencies[min(at.index, pairs - 1)] : 0.0;
     }
     [[unroll]] for (uint n = 0; n < held_value.length(); n++) {
-        held_value[n] = v[kv * VALUE_SIZE + min(gl_LocalInvocationIndex + n * THREADS, VALUE_SIZE - 1)];
+        held_value[n] = v[late + kv * VALUE_SIZE + min(gl_LocalInvocationIndex + n * THREADS, VALUE_SIZE - 1)];
     }
 }
 

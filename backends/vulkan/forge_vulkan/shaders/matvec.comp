@@ -20,6 +20,9 @@ layout(constant_id = 7) const uint BIAS = 0;
 layout(constant_id = 8) const uint RESIDUAL = 0;
 layout(constant_id = 9) const uint CODED = 0;     // 1: x comes as int8, see coded.glsl
 layout(constant_id = 10) const uint NEXT = 0;     // y as int8 too: 1 as it is, 2 times a norm's weight
+#define FLOW_ID 11
+#define FLOW_BINDING 8
+#include "awaited.glsl"
 
 layout(binding = 0) readonly buffer X { vec4 x4[]; };
 layout(binding = 0) readonly buffer X1 { float x1[]; };
@@ -42,12 +45,15 @@ layout(push_constant) uniform Push {
     uint n;           // rows
     uint start;       // place of the first of them in y, bias and residual
     float epsilon;
+    Awaited awaited;
 };
 
 #include "reduce.glsl"
+#include "flow.glsl"
 #include "gates.glsl"
 
 shared float squares[THREADS];
+uint late = 0;  // see flow.glsl
 
 float squared(vec4 v) { return dot(v, v); }
 
@@ -62,8 +68,8 @@ shared vec2 scales[GROUPS];  // of a code, and that times the sum of the group's
 void quantise() {
     if (CODED == 1) {
         for (uint g = gl_LocalInvocationIndex; g < GROUPS; g += THREADS) {
-            codes[g] = xc[g];
-            scales[g] = xs[2 * GROUPS + g];
+            codes[g] = xc[g + late];
+            scales[g] = xs[2 * GROUPS + g + late];
         }
         barrier();
         return;
@@ -72,7 +78,7 @@ void quantise() {
     for (uint g = gl_LocalInvocationIndex; g < GROUPS; g += THREADS) {
         vec4 v[4];
         [[unroll]] for (uint i = 0; i < 4; ++i) {
-            v[i] = x4[4 * g + i];
+            v[i] = x4[4 * g + i + late];
             if (NORM == 1) {
                 sum += squared(v[i]);
                 v[i] *= g4[4 * g + i];
@@ -138,7 +144,7 @@ float part(const Planes at, uint row, uint p, const Activations x) {
 void quantise() {
     if (NORM == 0) return;
     float sum = 0;
-    for (uint i = gl_LocalInvocationIndex; i < K; i += THREADS) sum += x1[i] * x1[i];
+    for (uint i = gl_LocalInvocationIndex; i < K; i += THREADS) sum += x1[i + late] * x1[i + late];
     squares[gl_LocalInvocationIndex] = sum;
     barrier();
 }
@@ -174,20 +180,22 @@ void hand_on() {
 }
 
 void main() {
-    quantise();
     const uint of_group = THREADS / LANES;
     const uint lane = gl_LocalInvocationIndex % LANES;
     const uint mine = gl_LocalInvocationIndex / LANES;
+    late = lateness(awaited);
+    quantise();
     float inverse = 1.0;
     if (NORM == 1) {
         float sum = 0;
         if (CODED == 1) {
-            for (uint g = lane; g < K / 16; g += LANES) sum += x1[6 * (K / 16) + g];
+            for (uint g = lane; g < K / 16; g += LANES) sum += x1[6 * (K / 16) + g + late];
         } else {
             for (uint i = lane; i < THREADS; i += LANES) sum += squares[i];
         }
         inverse = inversesqrt(reduced(sum) / float(K) + epsilon);
     }
+    if (late > 0) inverse = uintBitsToFloat(0x7fc00000u);
     for (uint loop = 0; loop < LOOPS; ++loop) {
         const uint first = ((gl_WorkGroupID.x * LOOPS + loop) * of_group + mine) * NROWS;
         float sums[NROWS], more[NROWS];
@@ -205,11 +213,11 @@ void main() {
         for (uint c = 4 * lane; c < K; c += 4 * LANES) {
             vec4 v;
             if (K % 4 == 0) {
-                v = x4[c / 4];
+                v = x4[c / 4 + late];
                 if (NORM == 1) v *= g4[c / 4];
             } else {
                 [[unroll]] for (uint i = 0; i < 4; ++i) {
-                    v[i] = c + i < K ? x1[c + i] : 0.0;
+                    v[i] = c + i < K ? x1[c + i + late] : 0.0;
                     if (NORM == 1 && c + i < K) v[i] *= g1[c + i];
                 }
             }
@@ -226,11 +234,12 @@ void main() {
             if (lane == 0 && first + r < n) {
                 const uint at = start + first + r;
                 if (BIAS == 1) total += bias[at];
-                if (RESIDUAL == 1) total += residual[at];
+                if (RESIDUAL == 1) total += residual[at + late];
                 y[at] = total;
             }
             if (NEXT != 0 && lane == 0) made[mine * NROWS + r] = first + r < n ? total : 0.0;
         }
         if (NEXT != 0) hand_on();
     }
+    say_finished(awaited);
 }

@@ -11,12 +11,12 @@ from tests.backends.vulkan.ops.stage import Stage, error, read
 
 from forge import reference
 from forge.backend import Array, StateSpec
-from forge_vulkan import kv
-from forge_vulkan.steps import attention as steps
-from forge_vulkan.steps import attention_coopmat, attention_decode
-from forge_vulkan.steps.attention import Heads, Rotation
-from forge_vulkan.steps.products import Coded
-from forge_vulkan.tape import Tape
+from forge_gpu import kv
+from forge_gpu.steps import attention as steps
+from forge_gpu.steps import attention_coopmat, attention_decode
+from forge_gpu.steps.attention import Heads, Rotation
+from forge_gpu.steps.products import Coded
+from forge_gpu.tape import Tape
 
 
 class Attending:

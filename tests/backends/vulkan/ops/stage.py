@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from forge.backend import Array
+from forge_gpu.memory import Region
+from forge_gpu.tape import CHUNK, HEADER, REACH, ROWS, TOKENS, Activation, Tape
 from forge_vulkan.runtime.device import Gpu
 from forge_vulkan.runtime.features import WITHOUT
 from forge_vulkan.runtime.instance import Instance
 from forge_vulkan.runtime.kernels import Kernels
-from forge_vulkan.runtime.memory import Arenas, Region
+from forge_vulkan.runtime.memory import Arenas
 from forge_vulkan.runtime.recording import Commands, Recording
 from forge_vulkan.runtime.submission import Queue
-from forge_vulkan.tape import CHUNK, HEADER, REACH, ROWS, TOKENS, Activation, Tape
 
 ROOM = 64
 """Tokens of a run, at most."""

@@ -7,8 +7,8 @@ import pytest
 from tests.backends.vulkan.ops.attending import Attending, held
 from tests.backends.vulkan.ops.stage import Stage, error
 
-from forge_vulkan.steps.attention import attention
-from forge_vulkan.tape import Tape
+from forge_gpu.steps.attention import attention
+from forge_gpu.tape import Tape
 
 SHARED = [(1, 1), (4, 4), (8, 2), (7, 1), (6, 2), (9, 3)]
 SIZES = [(80, 80), (72, 72), (256, 256), (192, 128), (64, 112), (6, 10)]

@@ -9,7 +9,7 @@ import pytest
 from tests.backends.vulkan.ops.attending import Attending
 from tests.backends.vulkan.ops.stage import Stage
 
-from forge_vulkan.steps.attention_coopmat import cooperative, suits
+from forge_gpu.steps.attention_coopmat import cooperative, suits
 
 CONTEXT = 128
 """Longer ones are more than llvmpipe works through: it ends an invocation's loops after 65,535

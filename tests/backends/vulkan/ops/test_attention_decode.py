@@ -7,9 +7,9 @@ import pytest
 from tests.backends.vulkan.ops.attending import Attending
 from tests.backends.vulkan.ops.stage import Stage, error
 
-from forge_vulkan.steps.attention import Heads
-from forge_vulkan.steps.attention_decode import splits
-from forge_vulkan.steps.products import Coded
+from forge_gpu.steps.attention import Heads
+from forge_gpu.steps.attention_decode import splits
+from forge_gpu.steps.products import Coded
 
 SHARED = [(1, 1), (8, 2), (7, 1), (20, 2)]
 SIZES = [(80, 80), (72, 72), (256, 256), (192, 128), (16, 16), (6, 10)]

@@ -6,7 +6,7 @@ import pytest
 from tests.backends.vulkan.ops.stage import Stage
 
 from forge.backend import BackendUnsupported, StateSpec
-from forge_vulkan import kv
+from forge_gpu import kv
 
 
 @pytest.mark.parametrize(

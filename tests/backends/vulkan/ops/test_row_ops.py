@@ -7,8 +7,8 @@ import pytest
 from tests.backends.vulkan.ops.stage import ROOM, Stage, error, read
 
 from forge import reference
-from forge_vulkan.steps import elementwise, norms, rows
-from forge_vulkan.tape import ROWS
+from forge_gpu.steps import elementwise, norms, rows
+from forge_gpu.tape import ROWS
 
 RANDOM = np.random.default_rng(7)
 BOUND = 1e-11

@@ -7,8 +7,8 @@ import pytest
 from tests.backends.vulkan.ops.stage import ROOM, Stage
 
 from forge.backend import BackendWrong
-from forge_vulkan.steps import sampling
-from forge_vulkan.tape import CHUNK, HEADER, REACH, ROWS
+from forge_gpu.steps import sampling
+from forge_gpu.tape import CHUNK, HEADER, REACH, ROWS
 
 RANDOM = np.random.default_rng(3)
 WIDTHS = [2, 3, 255, 256, 257, 1000, 4097, 70_001]

@@ -1,0 +1,1 @@
+"""What GPU backends share: the plan of a graph, its kernels' steps, memory and decoding."""

@@ -1,0 +1,11 @@
+"""What `forge selftest` does: known answers of every op and weight type, then a short soak.
+
+For people with a card that nobody here has: the report is made to be sent to whoever asks.
+"""
+
+from forge.selftest.answers import Answer, known_answers
+from forge.selftest.report import Report
+from forge.selftest.soak import Soak, soak
+from forge.selftest.test import self_test
+
+__all__ = ["Answer", "Report", "Soak", "known_answers", "self_test", "soak"]

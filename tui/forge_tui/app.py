@@ -13,7 +13,6 @@ from textual.screen import Screen
 
 from forge_tui.commands import COMMANDS, Command, help_text, said
 from forge_tui.engine_thread import Choices
-from forge_tui.screens.reader import Reader
 from forge_tui.talk import Talk
 from forge_tui.tree import Node, Tree
 from forge_tui.watching import Watching
@@ -206,10 +205,14 @@ class ChatApp(Watching):
 
     def action_help(self) -> None:
         """Every key and command."""
+        from forge_tui.screens.reader import Reader
+
         self.push_screen(Reader("Help", help_text(), markdown=True))
 
     def action_details(self) -> None:
         """All that is known of what happened."""
+        from forge_tui.screens.reader import Reader
+
         log = self.engine.log_tail()
         text = self.banner.details or "Nothing has happened that you ought to know."
         self.push_screen(

@@ -22,6 +22,9 @@ from forge_tui.widgets.transcript import Transcript
 if TYPE_CHECKING:
     from forge_tui.store import Store
 
+FIRST_PAINT = 0.05
+"""Seconds that the terminal gets for the first screen, before imports keep this process busy."""
+
 
 class ChatApp(Watching):
     """Owns what a person can ask for; `editing` is the message that is being changed."""
@@ -41,7 +44,11 @@ class ChatApp(Watching):
     def on_mount(self) -> None:
         """Ready to type first; everything else comes behind it."""
         self.composer.focus()
-        self.call_after_refresh(self.begin)
+        self.call_after_refresh(self.set_timer, FIRST_PAINT, self.begin)
+
+    def begin(self) -> None:
+        """Load the model, and open what was kept."""
+        super().begin()
         if self.archive:
             self.archive.start()
             if self.resuming:

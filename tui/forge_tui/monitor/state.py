@@ -11,6 +11,8 @@ from forge_tui.monitor.reading import Reading
 KEPT = 240
 """Samples of each history: four minutes."""
 _MOST_FALLBACKS = 50
+_MARKS, _MARK_SECONDS = 6, 0.5
+"""A live rate is that of the last few seconds, so that a pause is seen and then forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class MonitorState:
 
     done, total: pieces of that phase, 0 where nobody counts. Rates are tokens a second: of the
     reply that is under way, or else of the last one. asked_at, began_at, sampled_at: seconds on
-    the monotonic clock.
+    the monotonic clock; marks: when the reply had how many tokens.
     """
 
     model: str = ""
@@ -108,6 +110,7 @@ class MonitorState:
     histories: Histories = Histories()
     asked_at: float | None = None
     began_at: float | None = None
+    marks: tuple[tuple[float, int], ...] = ()
     tokens: int = 0
     sampled_at: float | None = None
     sampled_tokens: int = 0
@@ -150,7 +153,7 @@ class MonitorState:
             case Fallback():
                 kept_fallbacks = (*self.fallbacks, news)[-_MOST_FALLBACKS:]
                 moved = self._phase("start", 0, 0, "", news.target)
-                return replace(moved, fallbacks=kept_fallbacks)
+                return replace(moved, fallbacks=kept_fallbacks, marks=())
             case Done():
                 return self._finished(news)
             case Polled():
@@ -173,17 +176,20 @@ class MonitorState:
         return replace(read, prefill_rate=rate, **shown)  # type: ignore[arg-type]  # both are numbers
 
     def _token(self, at: float) -> MonitorState:
-        first, began, rate = self.first_token_s, self.began_at, self.decode_rate
-        count = 0 if began is None else self.reply_tokens
+        first, began, rate, marks = self.first_token_s, self.began_at, self.decode_rate, self.marks
+        count = self.reply_tokens + 1
         if began is None:
-            began, rate = at, None
+            began, rate, marks, count = at, None, (), 1
             first = at - self.asked_at if self.asked_at is not None else None
-        elif at > began:
-            rate = count / (at - began)
+        if not marks or at - marks[-1][0] >= _MARK_SECONDS:
+            marks = (*marks, (at, count))[-_MARKS:]
+        if at > marks[0][0]:
+            rate = (count - marks[0][1]) / (at - marks[0][0])
         return replace(
             self._phase("decode", 0, 0, "", self.backend),
-            reply_tokens=count + 1,
+            reply_tokens=count,
             tokens=self.tokens + 1,
+            marks=marks,
             began_at=began,
             first_token_s=first,
             decode_rate=rate,

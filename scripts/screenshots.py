@@ -61,9 +61,17 @@ async def say(app: ChatApp, pilot: Pilot[int], text: str) -> None:
 async def begin(app: ChatApp, text: str) -> None:
     """Send a message and wait until the reply has begun."""
     await until(lambda: app.loaded and not app.talk.request)
+    before = app.talk.tree.leaf
     app.composer.fill(text)
     app.composer.action_submit()
-    await until(lambda: app.talk.reply and app.talk.reply.text)
+
+    def begun() -> bool:
+        leaf = app.talk.tree.leaf
+        return (
+            leaf is not None and leaf is not before and leaf.role == "assistant" and bool(leaf.text)
+        )
+
+    await until(begun)
 
 
 async def chat(app: ChatApp, pilot: Pilot[int]) -> None:

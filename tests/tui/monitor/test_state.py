@@ -74,6 +74,7 @@ def test_the_tokens_before_a_fallback_still_count_after_it():
     assert (state.backend, state.answering) == ("cpu", other)
     assert state.fallbacks == (moved,)
     assert (state.prompt_tokens, state.reply_tokens) == (60, 3)
+    assert state.prefill_rate == 62  # what went before is no part of the second reading
     back = Fallback("cpu", "vulkan", "it died", 3)
     assert after(back, state=state).answering is None
 

@@ -86,8 +86,8 @@ class MonitorState:
     """phase: "idle", one of the engine's while it loads, "waiting", "prefill" or "decode".
 
     done, total: pieces of that phase, 0 where nobody counts. Rates are tokens a second: of the
-    reply that is under way, or else of the last one. asked_at, began_at, sampled_at: seconds on
-    the monotonic clock; marks: when the reply had how many tokens.
+    reply that is under way, or else of the last one. asked_at, reading_at, began_at,
+    sampled_at: seconds on the monotonic clock; marks: when the reply had how many tokens.
     """
 
     model: str = ""
@@ -109,6 +109,7 @@ class MonitorState:
     diagnosis: Diagnosis | None = None
     histories: Histories = Histories()
     asked_at: float | None = None
+    reading_at: float | None = None
     began_at: float | None = None
     marks: tuple[tuple[float, int], ...] = ()
     tokens: int = 0
@@ -142,10 +143,12 @@ class MonitorState:
                 return self._phase(news.phase, news.done, news.total, news.detail, news.backend)
             case Ready():
                 idle = self._phase("idle", 0, 0, "", news.backend)
-                return replace(idle, ready=news)
+                return replace(idle, ready=news, reading_at=at)
             case Asked():
                 waiting = self._phase("waiting", 0, 0, "", self.backend)
-                return replace(waiting, asked_at=at, began_at=None, first_token_s=None)
+                return replace(
+                    waiting, asked_at=at, reading_at=at, began_at=None, first_token_s=None
+                )
             case Prefill():
                 return self._prefilled(news, at)
             case Token():
@@ -169,8 +172,8 @@ class MonitorState:
 
     def _prefilled(self, news: Prefill, at: float) -> MonitorState:
         rate = self.prefill_rate
-        if self.asked_at is not None and at > self.asked_at:
-            rate = news.done / (at - self.asked_at)
+        if self.reading_at is not None and at > self.reading_at:
+            rate = news.done / (at - self.reading_at)
         read = self._phase("prefill", news.done, news.total, "", self.backend)
         shown = {"prompt_tokens": news.total, "reply_tokens": 0} if not self.began_at else {}
         return replace(read, prefill_rate=rate, **shown)  # type: ignore[arg-type]  # both are numbers

@@ -6,7 +6,8 @@ import pytest
 from textual.app import App
 
 from forge_tui.text.blocks import Growing, code_blocks
-from forge_tui.text.draw import Pen, shown
+from forge_tui.text.draw import Pen
+from forge_tui.text.shown import shown
 from forge_tui.widgets.entry import Entry
 from forge_tui.widgets.transcript import Transcript
 

@@ -13,7 +13,6 @@ from textual.screen import Screen
 
 from forge_tui.commands import COMMANDS, Command, help_text, said
 from forge_tui.engine_thread import Choices
-from forge_tui.screens.reader import Reader
 from forge_tui.talk import Talk
 from forge_tui.tree import Node, Tree
 from forge_tui.watching import Watching
@@ -22,6 +21,9 @@ from forge_tui.widgets.transcript import Transcript
 
 if TYPE_CHECKING:
     from forge_tui.store import Store
+
+FIRST_PAINT = 0.05
+"""Seconds that the terminal gets for the first screen, before imports keep this process busy."""
 
 
 class ChatApp(Watching):
@@ -42,7 +44,11 @@ class ChatApp(Watching):
     def on_mount(self) -> None:
         """Ready to type first; everything else comes behind it."""
         self.composer.focus()
-        self.call_after_refresh(self.begin)
+        self.call_after_refresh(self.set_timer, FIRST_PAINT, self.begin)
+
+    def begin(self) -> None:
+        """Load the model, and open what was kept."""
+        super().begin()
         if self.archive:
             self.archive.start()
             if self.resuming:
@@ -206,10 +212,14 @@ class ChatApp(Watching):
 
     def action_help(self) -> None:
         """Every key and command."""
+        from forge_tui.screens.reader import Reader
+
         self.push_screen(Reader("Help", help_text(), markdown=True))
 
     def action_details(self) -> None:
         """All that is known of what happened."""
+        from forge_tui.screens.reader import Reader
+
         log = self.engine.log_tail()
         text = self.banner.details or "Nothing has happened that you ought to know."
         self.push_screen(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from importlib import import_module
 from typing import Any
 
 from textual import on
@@ -42,6 +43,7 @@ class Replies(ChatView):
         """Load the model; what is slow to import is imported there."""
         self.engine.start()
         self.load(self.choices)
+        self.run_worker(_warm, thread=True, group="warm")
 
     def load(self, choices: Choices) -> None:
         """Load a model, in place of the one that is loaded."""
@@ -279,3 +281,10 @@ class Replies(ChatView):
 
     def reply_ended(self, reply: Any, kept: bool) -> None:
         """For whoever keeps it."""
+
+
+def _warm() -> None:
+    """Import what the first message and the first list would wait for."""
+    for module in ("text.draw", "text.blocks", "screens.picker", "screens.reader"):
+        import_module(f"forge_tui.{module}")
+    import_module("markdown_it")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual import work
 
 from forge_tui.engine_thread import Failed, Full, Told
-from forge_tui.screens.picker import Choice, Picker
 from forge_tui.settings import Settings
+
+if TYPE_CHECKING:
+    from forge_tui.screens.picker import Choice
 
 _LENGTH = 256
 _ASK = (
@@ -43,6 +45,8 @@ class Room(Settings):
 
     @work(exclusive=True, group="pick")
     async def _choose(self, about: str) -> None:
+        from forge_tui.screens.picker import Picker
+
         picked = await self.push_screen_wait(Picker("Make room in the context", _WAYS, about))
         leaf = self.talk.tree.leaf
         self._resume = leaf is not None and leaf.role == "user"

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual import work
 
 from forge_tui.engine_thread import Absent, Failed, Loaded, Told
 from forge_tui.replies import Replies
-from forge_tui.screens.picker import Choice, Picker
-from forge_tui.screens.sampling import LENGTH, Sampling
-from forge_tui.screens.writer import TextEditor
+
+if TYPE_CHECKING:
+    from forge_tui.screens.picker import Choice
 
 _MB = 1_000_000
 
@@ -24,6 +24,8 @@ class Settings(Replies):
     @work(exclusive=True, group="pick")
     async def action_model(self) -> None:
         """Another model; the conversation goes on with it."""
+        from forge_tui.screens.picker import Picker
+
         models = await self._models()
         now = str(self.loaded.path) if self.loaded else None
         picked = await self.push_screen_wait(Picker("Model", models, now=now))
@@ -56,6 +58,8 @@ class Settings(Replies):
     @work(exclusive=True, group="pick")
     async def action_backend(self) -> None:
         """Another backend, as -b takes it."""
+        from forge_tui.screens.picker import Picker
+
         if self.loaded is None:
             self.banner.tell(
                 "wait until the model is loaded: until then nobody knows who may answer"
@@ -73,6 +77,8 @@ class Settings(Replies):
     @work(exclusive=True, group="pick")
     async def action_sampling(self) -> None:
         """Temperature and its relatives, from the next reply on."""
+        from forge_tui.screens.sampling import LENGTH, Sampling
+
         talk = self.talk
         chosen = await self.push_screen_wait(Sampling(talk.sampling, talk.max_tokens))
         if chosen is not None:
@@ -83,6 +89,8 @@ class Settings(Replies):
     @work(exclusive=True, group="pick")
     async def action_system(self) -> None:
         """What the model is told before all else, from the next reply on."""
+        from forge_tui.screens.writer import TextEditor
+
         about = "What the model is told before all else. Empty: nothing of yours."
         text = await self.push_screen_wait(TextEditor("System prompt", self.talk.system, about))
         if text is not None:
@@ -103,6 +111,8 @@ class Settings(Replies):
 
     @work(exclusive=True, group="pick")
     async def _first_run(self, absent: Absent) -> None:
+        from forge_tui.screens.picker import Picker
+
         models = await self._models()
         about = absent.reason if self.choices.model else "Choose a model to begin with."
         picked = await self.push_screen_wait(Picker("No model is loaded yet", models, about))

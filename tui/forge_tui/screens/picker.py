@@ -12,7 +12,7 @@ from textual.widgets import Label, OptionList
 from textual.widgets.option_list import Option
 
 from forge_tui.screens.box import Box
-from forge_tui.text.draw import shown
+from forge_tui.text.shown import shown
 
 Choice = tuple[str, str, str]
 """What it is known by, its name, and a line about it."""

@@ -7,7 +7,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Markdown, Static
 
 from forge_tui.screens.box import Box
-from forge_tui.text.draw import shown
+from forge_tui.text.shown import shown
 
 
 class Reader(Box[None]):

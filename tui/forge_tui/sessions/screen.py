@@ -21,7 +21,7 @@ from forge import ForgeError, UsageError
 from forge_tui.sessions.export_file import format_of, write_new
 from forge_tui.sessions.words import file_name, line, preview
 from forge_tui.store import Conversation, Store, Undo
-from forge_tui.text.draw import shown
+from forge_tui.text.shown import shown
 
 T = TypeVar("T")
 Ask: TypeAlias = Callable[[Callable[[Store], Any]], "Future[Any]"]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from textual.content import Content
 
 from forge_tui.store import Conversation, Message
-from forge_tui.text.draw import shown
+from forge_tui.text.shown import shown
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _LONGEST_MESSAGE = 1500

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.content import Content
 from textual.widgets import Static
 
-from forge_tui.text.draw import shown
+from forge_tui.text.shown import shown
 
 
 class Banner(Static):

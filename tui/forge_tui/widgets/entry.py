@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from textual.strip import Strip
 
 from forge_tui.text.blocks import Block, Growing, plain
-from forge_tui.text.draw import Pen, shown
+from forge_tui.text.shown import shown
+
+if TYPE_CHECKING:
+    from forge_tui.text.draw import Pen
 
 Role = Literal["user", "assistant", "note", "warning"]
 

@@ -7,7 +7,7 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from forge_tui.text.draw import shown
+from forge_tui.text.shown import shown
 
 WARNS, ALARMS = 0.75, 0.9
 """Shares of the context from which the meter says so."""

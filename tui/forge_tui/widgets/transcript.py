@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
@@ -17,8 +17,10 @@ from textual.scroll_view import ScrollView
 from textual.selection import Selection
 from textual.strip import Strip
 
-from forge_tui.text.draw import Pen
 from forge_tui.widgets.entry import INDENT, Entry, Part, Role
+
+if TYPE_CHECKING:
+    from forge_tui.text.draw import Pen
 
 _ROOM = 2
 """Columns at the right."""
@@ -64,7 +66,7 @@ class Transcript(ScrollView, can_focus=True):
         self.entries: list[Entry] = []
         self.chosen: int | None = None
         """The entry's place in `entries`."""
-        self._pen: Pen | None = None
+        self._drawing: Pen | None = None
         self._age = 0
         self._parts: list[Part] = []
         self._owners: list[int] = []
@@ -78,9 +80,18 @@ class Transcript(ScrollView, can_focus=True):
         self.app.theme_changed_signal.subscribe(self, lambda _: self._take_colours())
 
     def _take_colours(self) -> None:
-        self._pen = Pen(self.app.get_css_variables(), dark=self.app.current_theme.dark)
+        self._drawing = None
         self._age += 1
         self._place(0)
+
+    @property
+    def _pen(self) -> Pen:
+        if self._drawing is None:
+            from forge_tui.text.draw import Pen  # the first paint does not wait for it
+
+            dark = self.app.current_theme.dark
+            self._drawing = Pen(self.app.get_css_variables(), dark=dark)
+        return self._drawing
 
     @property
     def text_width(self) -> int:
@@ -128,7 +139,7 @@ class Transcript(ScrollView, can_focus=True):
 
     def _place(self, start: int) -> None:
         """Find out anew where everything from an entry on is."""
-        if self._pen is None:
+        if not self.is_attached:
             return
         keep = bisect_left(self._owners, start)
         del self._parts[keep:], self._owners[keep:]
@@ -150,7 +161,7 @@ class Transcript(ScrollView, can_focus=True):
 
     def _see(self) -> None:
         """Draw what is in sight; the end stays in sight where it was."""
-        if self._pen is None or not self.size.height or not self._parts:
+        if not self.size.height or not self._parts:
             return
         width, height = self.text_width, self.size.height
         for _ in range(8):  # each round draws what the round before brought into sight
@@ -186,7 +197,7 @@ class Transcript(ScrollView, can_focus=True):
         width = self.scrollable_content_region.width
         row = y + round(self.scroll_y)
         number = bisect_right(self._tops, row) - 1
-        if self._pen is None or not 0 <= number < len(self._parts):
+        if not 0 <= number < len(self._parts):
             return Strip.blank(width, self.rich_style)
         strips = self._parts[number].strips(self._pen, self.text_width, self._age)
         inside = row - self._tops[number]
@@ -208,8 +219,6 @@ class Transcript(ScrollView, can_focus=True):
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
         """The text that was selected with the mouse."""
-        if self._pen is None:
-            return None
         rows = []
         for part in self._parts:
             strips = part.strips(self._pen, self.text_width, self._age)

@@ -55,8 +55,8 @@ class Decoding:
             self._pace.wait(self._under_way.popleft())
 
     def _wait(self) -> None:
-        """For the oldest step. Most of a step as long as the last one is slept through: some drivers
-        keep a processor busy while they wait."""
+        """For the oldest step. Most of the time that the last one took is slept through: some
+        drivers keep a processor busy while they wait."""
         start = time.monotonic()
         if self._waited > _WORTH_SLEEPING:
             time.sleep(_SLEPT * self._waited)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from forge.backend import (
     BackendUnavailable,
     Progress,
 )
-from forge_hip.runtime import kept
+from forge_gpu import kept
 from forge_hip.runtime.driver import Driver
 from forge_hip.runtime.errors import compile_failure
 from forge_hip.runtime.shelf import Shelf, digest
@@ -54,7 +55,7 @@ class Compiler:
 
     driver: Driver
     arch: str
-    folder: Path = field(default_factory=kept.folder)
+    folder: Path = field(default_factory=partial(kept.folder, "hip"))
     notes: list[str] = field(default_factory=list[str])
     """What was not as it should be, for people."""
     compiled: int = 0

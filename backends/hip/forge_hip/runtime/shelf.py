@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from forge_hip.runtime import kept
+from forge_gpu import kept
 
 AHEAD = "FORGE_HIP_OBJECTS"
 """A folder of objects that another machine compiled: a copy of its FORGE_HIP_CACHE."""

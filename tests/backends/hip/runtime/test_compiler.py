@@ -12,7 +12,7 @@ from tests.backends.hip.runtime.conftest import Play
 from tests.backends.hip.runtime.desk import Desk
 
 from forge.backend import BackendError
-from forge_hip.runtime import kept
+from forge_gpu import kept
 from forge_hip.runtime.compiler import Compiler, Unit
 
 SET = Unit(

@@ -26,7 +26,7 @@ from forge_hip.runtime.devices import (
     read,
 )
 from forge_hip.runtime.driver import Driver
-from forge_hip.runtime.errors import OVERRIDE
+from forge_hip.runtime.errors import LOOK, OVERRIDE
 from forge_hip.runtime.marks import Teller
 from forge_hip.runtime.ping import UNIT
 from forge_hip.runtime.pool import Pool
@@ -141,7 +141,8 @@ class Opening:
         try:
             count = int(self.driver.call("hipGetDeviceCount"))
         except BackendUnavailable as error:
-            raise BackendUnavailable(f"{error}\n{kfd.why_none(root)}") from None
+            said = str(error).removesuffix(LOOK)
+            raise BackendUnavailable(f"{said}: {kfd.why_none(root)}") from None
         if not count:
             raise BackendUnavailable(f"HIP finds no AMD GPU: {kfd.why_none(root)}")
         return [read(self.driver, index, self._nodes) for index in range(count)]
@@ -163,7 +164,7 @@ class Opening:
 
     def _compiler_check(self) -> Check:
         if not self.driver.compiler_path:
-            advice = "install ROCm's hiprtc (Debian and Ubuntu: libhiprtc; Fedora: rocm-hip)"
+            advice = "install ROCm's hiprtc (Debian and Ubuntu: libhiprtc-6; Fedora: rocm-hip)"
             return Check("compiler", False, "there is no libhiprtc here", advice)
         try:
             return Check("compiler", True, f"hiprtc of {self.compiler.version}")

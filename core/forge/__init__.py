@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 from forge._version import __version__
 
 if TYPE_CHECKING:
+    from forge.diagnosis import Diagnosis as Diagnosis
+    from forge.diagnosis import diagnose as diagnose
     from forge.engine import Engine as Engine
     from forge.errors import BackendError as BackendError
     from forge.errors import ContextOverflow as ContextOverflow
@@ -47,6 +49,10 @@ if TYPE_CHECKING:
     from forge.sampling import SamplingParams as SamplingParams
     from forge.session import Session as Session
     from forge.spec import BackendSpec as BackendSpec
+    from forge.state import ProcessId as ProcessId
+    from forge.state import boot_id as boot_id
+    from forge.state import state_folder as state_folder
+    from forge.state import this_process as this_process
     from forge.store import DEFAULT_MODEL as DEFAULT_MODEL
     from forge.store import InstalledModel as InstalledModel
     from forge.store import PullProgress as PullProgress
@@ -60,6 +66,7 @@ if TYPE_CHECKING:
     from forge.tokenizer import Tokenizer as Tokenizer
 
 _NAMES = {
+    "diagnosis": "Diagnosis diagnose",
     "engine": "Engine",
     "errors": "BackendError ContextOverflow ForgeError ModelError "
     "ModelNotFound NoBackend StoreError TextError UsageError",
@@ -69,6 +76,7 @@ _NAMES = {
     "sampling": "Sampler SamplingParams",
     "session": "Session",
     "spec": "BackendSpec",
+    "state": "ProcessId boot_id state_folder this_process",
     "store": "DEFAULT_MODEL InstalledModel PullProgress installed pull resolve",
     "survey": "BestDevice best_device list_backends",
     "template": "ChatTemplate",
@@ -85,6 +93,7 @@ __all__ = [
     "Check",
     "ContextOverflow",
     "Device",
+    "Diagnosis",
     "Done",
     "Engine",
     "Event",
@@ -98,6 +107,7 @@ __all__ = [
     "ModelNotFound",
     "NoBackend",
     "Prefill",
+    "ProcessId",
     "PullProgress",
     "Ready",
     "Sampler",
@@ -113,11 +123,15 @@ __all__ = [
     "Watch",
     "__version__",
     "best_device",
+    "boot_id",
+    "diagnose",
     "hookimpl",
     "installed",
     "list_backends",
     "pull",
     "resolve",
+    "state_folder",
+    "this_process",
 ]
 
 

@@ -184,7 +184,7 @@ class Engine:
         return runner.watch if runner else None
 
     def log_tail(self) -> str:
-        """The end of what the worker and its driver printed."""
+        """The end of what the worker and its driver printed, from any thread."""
         runner = self._supervisor.runner
         return runner.log_tail() if runner else ""
 

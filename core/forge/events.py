@@ -22,13 +22,20 @@ class Loading:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A worker holds the model and passed its known-answer check."""
+    """A worker holds the model and passed its known-answer check.
+
+    Bytes: what the KV cache takes, and of the device's memory all, and what was free with the model
+    loaded; 0 where the backend does not tell.
+    """
 
     backend: str
     device: str
     context: int
     load_s: float
     notes: tuple[str, ...] = ()
+    cache_bytes: int = 0
+    memory_bytes: int = 0
+    free_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

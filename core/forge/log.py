@@ -50,9 +50,10 @@ class Log:
         return os.pread(self.descriptor, min(size, _MOST), start).decode(errors="replace")
 
     def tail(self) -> str:
-        """The end of what was printed, also after `close`."""
+        """The end of what was printed, also after `close`; from any thread."""
         if not self.closed:
-            self._last = self.since(max(0, self.position - _TAIL))
+            with suppress(OSError):  # another thread has just closed it
+                self._last = self.since(max(0, self.position - _TAIL))
         return self._last
 
     def tidy(self) -> None:

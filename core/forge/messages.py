@@ -18,6 +18,7 @@ BLOCK_BYTES = 64 << 20
 """The most that a block of logits takes of the shared file, unless one row is larger."""
 
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+Bytes: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Phase: TypeAlias = Literal["load", "compile", "check", "prefill", "profile"]
 
 
@@ -140,12 +141,18 @@ class Beat(_Message, frozen=True):
 
 
 class Loaded(_Message, frozen=True):
-    """The model is ready; `notes` are worth telling the person."""
+    """The model is ready; `notes` are worth telling the person.
+
+    state: what keys and values take. total, free: the device's memory now, 0 where nobody tells.
+    """
 
     id: Count
     context: Count
     vocabulary: Annotated[int, msgspec.Meta(ge=1, le=BLOCK_BYTES // 4)]
     notes: list[str]
+    state: Bytes = 0
+    total: Bytes = 0
+    free: Bytes = 0
 
 
 class Probed(_Message, frozen=True):

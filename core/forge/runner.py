@@ -155,7 +155,8 @@ class Runner:
                     seconds, name = time.monotonic() - self.started, self.device.name
                     self.vocabulary = answer.vocabulary
                     self.ready_info = Ready(
-                        self.spec.name, name, answer.context, seconds, tuple(answer.notes)
+                        *(self.spec.name, name, answer.context, seconds, tuple(answer.notes)),
+                        *(answer.state, answer.total, answer.free),
                     )
                     yield self.ready_info
                 case _:

@@ -85,3 +85,13 @@ def test_the_default_model_finishes_its_sentence_when_the_backend_hangs(real_mod
         moved = done(engine.chat().send(prompt, GREEDY, max_tokens=16))
     assert moved.tokens == whole.tokens  # the same arithmetic: no near tie can differ
     assert [f.at_token for f in moved.fallbacks] == [6]
+
+
+def test_ready_tells_what_the_cache_and_the_device_hold(speaking) -> None:
+    with Engine.open(speaking, backend="cpu", context=128) as short:
+        small = short.ready
+    with Engine.open(speaking, backend="cpu", context=256) as long:
+        large = long.ready
+    assert small.cache_bytes > 0
+    assert large.cache_bytes == 2 * small.cache_bytes
+    assert 0 <= large.free_bytes <= large.memory_bytes

@@ -62,3 +62,11 @@ def test_little_is_left_as_it_is(log) -> None:
     prints(log, "print('little')")
     log.tidy()
     assert log.tail() == "little\n"
+
+
+def test_looking_while_another_thread_closes_it_gives_what_was_seen_last(log) -> None:
+    prints(log, "print('seen')")
+    assert log.tail() == "seen\n"
+    os.close(log.descriptor)
+    assert log.tail() == "seen\n"
+    log.descriptor = os.open(os.devnull, os.O_RDONLY)  # for `close`

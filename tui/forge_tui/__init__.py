@@ -1,1 +1,1 @@
-"""forge in a terminal: the Textual front end."""
+"""forge chat: the terminal's front end. A view: it imports `forge`, and nothing imports it."""

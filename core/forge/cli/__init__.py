@@ -8,12 +8,13 @@ import sys
 from importlib import import_module
 
 from forge._version import __version__
-from forge.cli import streams
+from forge.cli import chat, streams
 from forge.errors import ForgeError, OutputError
 from forge.paths import leave_current_folder
 
 VERBS = (
     "run",
+    "chat",
     "backends",
     "warmup",
     "pull",
@@ -29,10 +30,8 @@ VERBS = (
 )
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line, plugins' verbs included."""
-    from forge.plugins import Plugins
-
+def parser(only: str = "") -> argparse.ArgumentParser:
+    """The whole command line, plugins' verbs included; or `only` one verb, which is quicker."""
     top = argparse.ArgumentParser(
         prog="forge",
         description="Run language models on the GPU you have; the reply goes on when it hangs.",
@@ -40,9 +39,12 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"forge {__version__}")
     subparsers = top.add_subparsers(metavar="VERB", required=True)
-    for verb in VERBS:
+    for verb in (only,) if only else VERBS:
         import_module(f"forge.cli.{verb}").add(subparsers)
-    Plugins().add_commands(subparsers)
+    if not only:
+        from forge.plugins import Plugins
+
+        Plugins().add_commands(subparsers)
     return top
 
 
@@ -55,7 +57,10 @@ def main(arguments: list[str] | None = None) -> int:
         streams.set_up()
     try:
         try:
-            args = parser().parse_args(arguments)
+            typed = sys.argv[1:] if arguments is None else arguments
+            typed = chat.wanted(typed)
+            only = "chat" if typed[:1] == ["chat"] else ""  # a person waits for its first screen
+            args = parser(only).parse_args(typed)
             code: int = args.run(args)
         finally:
             sys.stdout.flush()

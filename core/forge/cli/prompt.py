@@ -23,7 +23,7 @@ def ask() -> str:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with _suspendable():
-            return input(PROMPT)
+            return input(PROMPT if sys.stdin.isatty() else "")
     finally:
         signal.signal(signal.SIGINT, before)
 

@@ -87,7 +87,7 @@ def _run(args: argparse.Namespace, ahead: Ahead) -> int:
         if not load(engine, screen, chat=not chat and tokens is None and not args.raw):
             return 130
         if chat:
-            from forge.cli.chat import chat_loop
+            from forge.cli.plain_chat import chat_loop
 
             return chat_loop(engine, screen, args, params)
         if tokens is None:

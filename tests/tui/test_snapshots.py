@@ -1,0 +1,132 @@
+"""What the screen looks like, in two sizes and two themes.
+
+A snapshot is the text and, below it, a letter for each style in the order in which styles appear:
+which words look alike, not in which colour. So a new release of Textual with another blue changes
+nothing. FORGE_SNAPSHOTS=write writes them anew; look at the difference before you commit it.
+"""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+from rich.style import Style
+from textual.color import Color
+
+from forge_tui.app import ChatApp
+from forge_tui.talk import Talk
+
+from .stage import NOWHERE
+from .test_transcript import TEXT
+
+FOLDER = Path(__file__).parent / "snapshots"
+SIZES = [(80, 24), (140, 40)]
+THEMES = ["textual-dark", "textual-light"]
+LEAST_CONTRAST = 3.0
+"""WCAG 2.2, 1.4.11: what parts of an interface need at least."""
+
+
+class Still(ChatApp):
+    """Without an engine: nothing moves."""
+
+    def begin(self) -> None:
+        """Load nothing."""
+
+
+def talk() -> Talk:
+    told = Talk()
+    asked = told.tree.add("user", "What is in the list?\nAnd in the table?", None)
+    first = told.tree.add("assistant", "No idea.", asked)
+    first.backend, first.tokens = "vulkan", 3
+    second = told.tree.add("assistant", TEXT, asked)
+    second.backend, second.tokens, second.meta = "cpu", 90, {"decode_tok_s": 41.7}
+    again = told.tree.add("user", "Thank you.", second)
+    reply = told.tree.add("assistant", "<think>They thank me.</think>You are wel", again)
+    reply.backend, reply.tokens, reply.state = "cpu", 7, "stopped"
+    return told
+
+
+async def chat(app, pilot):
+    app.model = app.status.model = "smollm2:135m"
+    app.status.backend, app.status.device = "cpu", "Some CPU (8 threads)"
+    app.status.context, app.status.used = 8192, 6500
+    app.show_path()
+    app.composer.fill("a draft\nof two lines")
+
+
+async def fallback(app, pilot):
+    await chat(app, pilot)
+    app.banner.tell(
+        "vulkan failed: no progress for 2.1 s in decode. the reply goes on with cpu "
+        "after 42 tokens  (F7: more)"
+    )
+
+
+async def sampling(app, pilot):
+    await chat(app, pilot)
+    await pilot.press("f4")
+
+
+async def palette(app, pilot):
+    await pilot.press("f1")
+
+
+def cells(app):
+    """For each line of the screen, (character, style) of each segment's characters."""
+    return [
+        [(character, segment.style or Style()) for segment in strip for character in segment.text]
+        for strip in app.screen._compositor.render_strips()
+    ]
+
+
+def picture(rows) -> str:
+    letters: dict[Style, str] = {}
+    grid = []
+    for row in rows:
+        for _, style in row:
+            letters.setdefault(style.clear_meta_and_links(), chr(ord("a") + len(letters)))
+        grid.append("".join(letters[style.clear_meta_and_links()] for _, style in row))
+    text = ["".join(character for character, _ in row).rstrip() for row in rows]
+    return "\n".join([*text, "", *grid, ""])
+
+
+def luminance(colour) -> float:
+    """Relative, as WCAG 2.2 defines it."""
+    parts = [part / 255 for part in Color.from_rich_color(colour).rgb]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return sum(weight * p for weight, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def faint(rows) -> list[str]:
+    """Words that can hardly be told from what is behind them."""
+    found = []
+    for row in rows:
+        for character, style in row:
+            if character.isalnum() and style.color and style.bgcolor:
+                dark, light = sorted(map(luminance, (style.color, style.bgcolor)))
+                if (light + 0.05) / (dark + 0.05) < LEAST_CONTRAST:
+                    found.append(f"{character} {style}")
+    return found
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("size", SIZES, ids=["80x24", "140x40"])
+@pytest.mark.parametrize("scene", [chat, fallback, sampling, palette])
+def test_the_screen_looks_as_it_did(scene, size, theme):
+    async def main():
+        app = Still(talk(), NOWHERE)
+        async with app.run_test(size=size) as pilot:
+            app.theme = theme
+            app.composer.cursor_blink = False
+            await scene(app, pilot)
+            await pilot.pause(0.2)
+            return cells(app)
+
+    rows = asyncio.run(main())
+    seen = picture(rows)
+    path = FOLDER / f"{scene.__name__}-{size[0]}x{size[1]}-{theme.removeprefix('textual-')}.txt"
+    if os.environ.get("FORGE_SNAPSHOTS") == "write":
+        path.write_text(seen, encoding="utf-8")
+    assert seen == path.read_text(encoding="utf-8")
+    if scene in (chat, fallback):  # what lies behind a list is faint on purpose
+        assert not faint(rows)

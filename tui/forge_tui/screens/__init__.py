@@ -1,0 +1,1 @@
+"""What lies over the chat when a person asks for it."""

@@ -1,0 +1,90 @@
+"""Copies what can still be read of a damaged file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+_TABLES = ("conversations", "messages", "pieces")
+_ROW = "INSERT OR IGNORE INTO {table} ({columns}) VALUES ({places})"
+
+
+def salvage(damaged: Path, target: sqlite3.Connection) -> int:
+    """How many messages could be copied; those whose conversation is lost get another one."""
+    target.execute("PRAGMA foreign_keys=OFF")
+    target.execute("BEGIN IMMEDIATE")
+    with tempfile.TemporaryDirectory(dir=damaged.parent) as folder:
+        copy = _copied(damaged, Path(folder))  # reading would change the log beside it
+        with closing(sqlite3.connect(copy, isolation_level=None)) as source:
+            source.text_factory = bytes
+            for table in _TABLES:
+                _copy(table, source, target)
+    target.execute(
+        "INSERT INTO conversations (id, title, created, updated, model, system, params, leaf)"
+        " SELECT conversation, 'recovered', min(created), max(created), '', '', '{}', max(id)"
+        " FROM messages WHERE conversation NOT IN (SELECT id FROM conversations)"
+        " GROUP BY conversation"
+    )
+    target.execute(
+        "UPDATE messages SET parent = NULL WHERE parent NOT IN (SELECT id FROM messages)"
+    )
+    target.execute("DELETE FROM pieces WHERE message NOT IN (SELECT id FROM messages)")
+    target.execute(
+        "UPDATE conversations SET leaf = (SELECT max(id) FROM messages"
+        " WHERE conversation = conversations.id)"
+        " WHERE leaf NOT IN (SELECT id FROM messages)"
+    )
+    target.execute("COMMIT")
+    target.execute("PRAGMA foreign_keys=ON")
+    return int(target.execute("SELECT count(*) FROM messages").fetchone()[0])
+
+
+def _copied(damaged: Path, folder: Path) -> Path:
+    """The file and its log, elsewhere, and as long as it says that it is.
+
+    SQLite reads nothing of a file that was cut short; with zeros in the place of what is missing
+    it reads the rest. Page size and count: bytes 16 and 28, sqlite.org/fileformat.html.
+    """
+    copy = folder / "copy"
+    shutil.copy(damaged, copy)
+    wal = damaged.with_name(damaged.name + "-wal")
+    if wal.is_file():
+        shutil.copy(wal, folder / "copy-wal")
+    with copy.open("r+b") as file:
+        header = file.read(32)
+        pages, size = int.from_bytes(header[28:32], "big"), int.from_bytes(header[16:18], "big")
+        with suppress(OSError):  # a damaged header may say anything
+            if os.fstat(file.fileno()).st_size < pages * size:
+                file.truncate(pages * size)
+    return copy
+
+
+def _copy(table: str, source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+    """Row by row from either end, up to the page that cannot be read."""
+    columns = [row[1] for row in target.execute(f"PRAGMA table_info({table})")]
+    insert = _ROW.format(
+        table=table, columns=", ".join(columns), places=", ".join("?" * len(columns))
+    )
+    order = "message {0}, number {0}" if table == "pieces" else "id {0}"
+    for direction in ("ASC", "DESC"):
+        select = f"SELECT {', '.join(columns)} FROM {table} ORDER BY {order.format(direction)}"
+        for row in _readable(source, select):
+            values = [_decoded(value) for value in row]
+            with suppress(sqlite3.IntegrityError):  # a row that no longer says what it must
+                target.execute(insert, values)
+
+
+def _readable(source: sqlite3.Connection, select: str) -> Iterator[tuple[Any, ...]]:
+    """The rows before the first one that cannot be read."""
+    with suppress(sqlite3.DatabaseError):
+        yield from source.execute(select)
+
+
+def _decoded(value: Any) -> Any:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value

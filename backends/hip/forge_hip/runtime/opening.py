@@ -29,7 +29,7 @@ from forge_hip.runtime.driver import Driver
 from forge_hip.runtime.errors import LOOK, OVERRIDE
 from forge_hip.runtime.marks import Teller
 from forge_hip.runtime.ping import UNIT
-from forge_hip.runtime.pool import Pool
+from forge_hip.runtime.pool import SHARE, Pool
 from forge_hip.runtime.stream import SPIN_S, Stream
 
 LIMIT = "limit"
@@ -59,7 +59,8 @@ class Opening:
         # A simulated device works while it is looked at.
         spin = _SOFTWARE_S if software else SPIN_S
         self.stream = Stream(self.driver, limit, self.properties.name, spin=spin)
-        self.pool = Pool(self.driver, self.properties.name)
+        most = self.properties.memory * SHARE[0] // SHARE[1]
+        self.pool = Pool(self.driver, self.properties.name, allocation_bytes=most)
         self.compiler = Compiler(self.driver, self.properties.arch)
         self._teller = Teller(self.driver.marks)
         self._graphs: str | None = None

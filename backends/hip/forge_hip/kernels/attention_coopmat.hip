@@ -89,7 +89,11 @@ INLINE void score(Sums8 scores[TILE / 16], const Operand& query, u32 d) {
     }
 }
 
-INLINE void run(const u32* __restrict__ frame, const f4* __restrict__ q4, const u4* __restrict__ keys, const u4* __restrict__ values, const float* __restrict__ sinks, float* __restrict__ y, u32* __restrict__ left, const Push push) {
+INLINE void run(
+    const u32* __restrict__ frame, const f4* __restrict__ q4, const u4* __restrict__ keys,
+    const u4* __restrict__ values, const float* __restrict__ sinks, float* __restrict__ y,
+    u32* __restrict__ left, const Push push
+) {
     const u32 me = thread(), group = push.group, window = (u32)push.window;
     const u32 rows = frame[FRAME_TOKENS] * group, chunk = frame[FRAME_CHUNK], kv = group_y();
     // The last rows see most: they begin first.

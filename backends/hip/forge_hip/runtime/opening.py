@@ -13,7 +13,7 @@ from forge.backend import (
     Memory,
     Progress,
 )
-from forge_hip.runtime import graphs, kfd
+from forge_hip.runtime import graphs, kfd, ping
 from forge_hip.runtime.compiler import Compiler, nothing
 from forge_hip.runtime.devices import (
     SUPPORTED,
@@ -28,7 +28,6 @@ from forge_hip.runtime.devices import (
 from forge_hip.runtime.driver import Driver
 from forge_hip.runtime.errors import LOOK, OVERRIDE
 from forge_hip.runtime.marks import Teller
-from forge_hip.runtime.ping import UNIT
 from forge_hip.runtime.pool import SHARE, Pool
 from forge_hip.runtime.stream import SPIN_S, Stream
 
@@ -88,9 +87,9 @@ class Opening:
     def graphs(self, progress: Progress = nothing) -> bool:
         """Whether captured graphs compute here what launches do; tried when first asked."""
         if self._graphs is None:
-            self.compiler.prepare([UNIT], progress)
-            ping = self.compiler.function("forge_ping")
-            self._graphs = graphs.works(self.stream, self.pool, ping)
+            self.compiler.prepare([ping.UNIT], progress)
+            kernel = self.compiler.function(ping.NAME)
+            self._graphs = graphs.works(self.stream, self.pool, kernel)
         return not self._graphs
 
     def memory(self) -> Memory:

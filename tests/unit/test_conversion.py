@@ -110,7 +110,7 @@ def test_only_the_nodes_that_need_it_are_converted(file: GGUFFile) -> None:
         (Op.ROPE, "blk.0.q_rope"),
         (Op.ATTENTION, "blk.0.attn"),
         (Op.SILU_MUL, "blk.0.ffn_act"),
-        (Op.SELECT_ROWS, "blk.1.attn_rows"),
+        (Op.SELECT_ROWS, "blk.1.rows"),
         (Op.MATMUL, "blk.0.q_product"),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from forge.backend import Op, Step
 from forge_gpu.device import Commands, Profile
@@ -81,11 +81,25 @@ class Recorder:
             steps = self.plan.section(shape.rows)
             wait = waiting(self.plan, self.kernels, most)
             values = {**kept(shape), **self._placed(shape, steps, memory, wait)}
+            if frame.chunk == 1:
+                steps = self._nothing_to_select(steps, values)
             emitter = Emitter(tape, self.plan, self.work, values, most=most, waiting=wait)
             record(emitter, steps, before)
         after(tape)
         pieces.append(Piece(tape.recording.end(), done))
         return pieces
+
+    def _nothing_to_select(
+        self, steps: Sequence[Step], values: dict[str, Activation]
+    ) -> list[Step]:
+        """Steps but for selections: of one token, the row that is wanted is the one there is."""
+        left = []
+        for step in steps:
+            if step.node.op is Op.SELECT_ROWS and not self.plan.kept(step.out):
+                values[step.out] = replace(values[step.reads[0]], most=1)
+            else:
+                left.append(step)
+        return left
 
     def _flow(self, shapes: Sequence[Shape]) -> Region | None:
         """Counters for kernels of one token, where they can wait for each other."""
@@ -139,6 +153,7 @@ def waiting(plan: Plan, kernels: Kernels, most: int) -> frozenset[str]:
 
     def many(step: Step) -> bool:
         spec = weights[step.reads[1]]
-        return features.coopmat and products.cooperative(spec.dtype, spec.shape[1])
+        fits = products.cooperative(spec.dtype, spec.shape[1])
+        return features.coopmat and fits and not plan.scores(step)
 
     return plan.waiting(one if most == 1 else many, pairs=most == 1)

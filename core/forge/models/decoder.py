@@ -50,14 +50,13 @@ def _layer(b: GraphBuilder, variant: Variant, x: str) -> str:
     p, width = f"blk.{b.layer}", b.hp.width
     y = b.norm("attn_norm", variant.norm, x, f"{p}.attn_norm", width) if variant.pre_norm else x
     y = attention(b, variant, y)
-    if b.layer == b.hp.layers - 1:
-        # nothing after attention mixes tokens: go on with those asked for
-        y = b.node("attn_rows", Op.SELECT_ROWS, y, "rows")
-        x = b.node("rows", Op.SELECT_ROWS, x, "rows")
     if variant.post_norm:
         y = b.norm("attn_post_norm", variant.norm, y, f"{p}.post_attention_norm", width)
     y = b.scaled("attn_scaled", y, variant.residual_scale)
     x = b.node("attn_residual", Op.ADD, y, x)
+    if b.layer == b.hp.layers - 1:
+        # nothing after attention mixes tokens: go on with those asked for
+        x = b.node("rows", Op.SELECT_ROWS, x, "rows")
     norm = f"{p}.{variant.ffn_norm}"
     y = b.norm("ffn_norm", variant.norm, x, norm, width) if variant.pre_norm else x
     y = feed_forward(b, variant, y)

@@ -47,7 +47,10 @@ class Noted(Recording):
         if 0 not in groups:
             written = [bindings[i] for i in writes]
             reads = [b for i, b in enumerate(bindings) if i not in writes]
-            level = self.flow.level if self.flow and waits else None
+            level = None
+            if self.flow and waits:
+                reads.append(self.flow.region)  # its counters are 0 first
+                level = self.flow.level
             self.events.append((reads, written, level))
 
     def copy(self, source: Region, target: Region) -> None:

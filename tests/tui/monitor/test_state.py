@@ -44,6 +44,18 @@ def test_a_reply_in_progress_has_live_figures():
     assert state.updated(Text("words"), 9.0) == state
 
 
+def test_a_live_rate_forgets_a_pause_after_a_few_seconds():
+    state = after(READY, Asked(), Prefill(60, 60))
+    for second in (4.0, 14.0):
+        for number in range(100):
+            state = state.updated(Token(number), second + number / 20)
+    assert state.decode_rate == pytest.approx(20, rel=0.1)
+    moved = state.updated(Fallback("vulkan", "cpu", "it hung", 200), 40.0)
+    for number in range(10):
+        moved = moved.updated(Token(number), 50.0 + number / 10)
+    assert moved.decode_rate == pytest.approx(10)
+
+
 def test_the_engine_s_own_figures_take_their_place_at_the_end():
     timings = Timings(first_token_s=0.25, prefill_tok_s=500.0, decode_tok_s=40.0)
     done = Done((1, 2, 3), 60, "stop", "cpu", "Ryzen", timings=timings)
@@ -62,6 +74,7 @@ def test_the_tokens_before_a_fallback_still_count_after_it():
     assert (state.backend, state.answering) == ("cpu", other)
     assert state.fallbacks == (moved,)
     assert (state.prompt_tokens, state.reply_tokens) == (60, 3)
+    assert state.prefill_rate == 62  # what went before is no part of the second reading
     back = Fallback("cpu", "vulkan", "it died", 3)
     assert after(back, state=state).answering is None
 

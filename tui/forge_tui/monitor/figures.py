@@ -36,8 +36,7 @@ def engine(state: MonitorState) -> Iterator[Row]:
         if ready.cache_bytes:
             yield Row("KV cache", _bytes(ready.cache_bytes))
         if ready.memory_bytes:
-            told = f"{_bytes(ready.free_bytes)} of {_bytes(ready.memory_bytes)} free after load"
-            yield Row("Device", told)
+            yield Row("Memory", f"{_of(ready.free_bytes, ready.memory_bytes)} free at load")
 
 
 def watchdog(state: MonitorState) -> Iterator[Row]:
@@ -50,7 +49,7 @@ def watchdog(state: MonitorState) -> Iterator[Row]:
     level: Level = "good" if share < _LATE else "warning" if share < 1 else "error"
     word = "moving" if share < _LATE else "silent" if share < 1 else "over its budget"
     yield Row("Worker", f"{watch.backend} is {word} in {watch.phase}", level)
-    beat = f"last beat {_seconds(watch.age_s)} ago, budget {_seconds(watch.budget_s)}"
+    beat = f"beat {_seconds(watch.age_s)} old of {_seconds(watch.budget_s)}"
     yield Row("", beat, "dim" if share < _LATE else level, share)
 
 

@@ -22,7 +22,7 @@ class MonitorPanel(VerticalScroll):
     MonitorPanel { width: 44; padding: 0 0; scrollbar-size-vertical: 1; }
     """
 
-    state: reactive[MonitorState] = reactive(MonitorState(), layout=False)
+    state: reactive[MonitorState] = reactive(MonitorState(), init=False)
 
     def __init__(self, feed: Feed, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -39,7 +39,7 @@ class MonitorPanel(VerticalScroll):
         """Begin to look."""
         self._feed.start()
         self.set_interval(SECONDS, self.look)
-        self.look()
+        self.watch_state(self._feed.look())
 
     def look(self) -> None:
         """Show what is the case now, unless nobody could see it."""

@@ -60,7 +60,7 @@ class MonitorScreen(Screen[None]):
         Binding("r", "examine", "Ask the doctor again"),
     ]
 
-    state: reactive[MonitorState] = reactive(MonitorState())
+    state: reactive[MonitorState] = reactive(MonitorState(), init=False)
 
     def __init__(self, feed: Feed) -> None:
         super().__init__()
@@ -84,6 +84,7 @@ class MonitorScreen(Screen[None]):
         self._feed.start()
         self._feed.examine()
         self.set_interval(SECONDS, self.look)
+        self.watch_state(self.state)
         self.look()
 
     def look(self) -> None:
@@ -92,10 +93,9 @@ class MonitorScreen(Screen[None]):
 
     def watch_state(self, state: MonitorState) -> None:
         """Hand it down."""
-        if self.is_mounted:
-            for section in self.query(Section):
-                section.show(state)
-            self.query_one(WorkerLog).text = state.log
+        for section in self.query(Section):
+            section.show(state)
+        self.query_one(WorkerLog).text = state.log
 
     def action_close(self) -> None:
         """Back to the chat."""

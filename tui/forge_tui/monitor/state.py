@@ -11,6 +11,8 @@ from forge_tui.monitor.reading import Reading
 KEPT = 240
 """Samples of each history: four minutes."""
 _MOST_FALLBACKS = 50
+_MARKS, _MARK_SECONDS = 6, 0.5
+"""A live rate is that of the last few seconds, so that a pause is seen and then forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +86,8 @@ class MonitorState:
     """phase: "idle", one of the engine's while it loads, "waiting", "prefill" or "decode".
 
     done, total: pieces of that phase, 0 where nobody counts. Rates are tokens a second: of the
-    reply that is under way, or else of the last one. asked_at, began_at, sampled_at: seconds on
-    the monotonic clock.
+    reply that is under way, or else of the last one. asked_at, reading_at, began_at,
+    sampled_at: seconds on the monotonic clock; marks: when the reply had how many tokens.
     """
 
     model: str = ""
@@ -107,7 +109,9 @@ class MonitorState:
     diagnosis: Diagnosis | None = None
     histories: Histories = Histories()
     asked_at: float | None = None
+    reading_at: float | None = None
     began_at: float | None = None
+    marks: tuple[tuple[float, int], ...] = ()
     tokens: int = 0
     sampled_at: float | None = None
     sampled_tokens: int = 0
@@ -139,10 +143,12 @@ class MonitorState:
                 return self._phase(news.phase, news.done, news.total, news.detail, news.backend)
             case Ready():
                 idle = self._phase("idle", 0, 0, "", news.backend)
-                return replace(idle, ready=news)
+                return replace(idle, ready=news, reading_at=at)
             case Asked():
                 waiting = self._phase("waiting", 0, 0, "", self.backend)
-                return replace(waiting, asked_at=at, began_at=None, first_token_s=None)
+                return replace(
+                    waiting, asked_at=at, reading_at=at, began_at=None, first_token_s=None
+                )
             case Prefill():
                 return self._prefilled(news, at)
             case Token():
@@ -150,7 +156,7 @@ class MonitorState:
             case Fallback():
                 kept_fallbacks = (*self.fallbacks, news)[-_MOST_FALLBACKS:]
                 moved = self._phase("start", 0, 0, "", news.target)
-                return replace(moved, fallbacks=kept_fallbacks)
+                return replace(moved, fallbacks=kept_fallbacks, marks=())
             case Done():
                 return self._finished(news)
             case Polled():
@@ -166,24 +172,27 @@ class MonitorState:
 
     def _prefilled(self, news: Prefill, at: float) -> MonitorState:
         rate = self.prefill_rate
-        if self.asked_at is not None and at > self.asked_at:
-            rate = news.done / (at - self.asked_at)
+        if self.reading_at is not None and at > self.reading_at:
+            rate = news.done / (at - self.reading_at)
         read = self._phase("prefill", news.done, news.total, "", self.backend)
         shown = {"prompt_tokens": news.total, "reply_tokens": 0} if not self.began_at else {}
         return replace(read, prefill_rate=rate, **shown)  # type: ignore[arg-type]  # both are numbers
 
     def _token(self, at: float) -> MonitorState:
-        first, began, rate = self.first_token_s, self.began_at, self.decode_rate
-        count = 0 if began is None else self.reply_tokens
+        first, began, rate, marks = self.first_token_s, self.began_at, self.decode_rate, self.marks
+        count = self.reply_tokens + 1
         if began is None:
-            began, rate = at, None
+            began, rate, marks, count = at, None, (), 1
             first = at - self.asked_at if self.asked_at is not None else None
-        elif at > began:
-            rate = count / (at - began)
+        if not marks or at - marks[-1][0] >= _MARK_SECONDS:
+            marks = (*marks, (at, count))[-_MARKS:]
+        if at > marks[0][0]:
+            rate = (count - marks[0][1]) / (at - marks[0][0])
         return replace(
             self._phase("decode", 0, 0, "", self.backend),
-            reply_tokens=count + 1,
+            reply_tokens=count,
             tokens=self.tokens + 1,
+            marks=marks,
             began_at=began,
             first_token_s=first,
             decode_rate=rate,

@@ -14,10 +14,11 @@ _LEVELS: dict[str, Level] = {"error": "error", "warning": "warning", "info": ""}
 
 def in_short(state: MonitorState) -> Iterator[Row]:
     """A line for each kind of trouble, for a panel beside the chat; nothing where all is well."""
-    if state.fallbacks:
-        last = state.fallbacks[-1]
+    failed = [fallback for fallback in state.fallbacks if fallback.tried]
+    if failed:
+        last = failed[-1]
         yield Row("Moved", f"{_way(last)}: {last.reason}", "warning")
-        if (before := len(state.fallbacks) - 1) > 0:
+        if (before := len(failed) - 1) > 0:
             yield Row("", f"and {before} {'time' if before == 1 else 'times'} before", "dim")
     if state.diagnosis is None:
         return
@@ -46,19 +47,21 @@ def in_full(state: MonitorState) -> Iterator[Row]:
 
 
 def _fallbacks(state: MonitorState) -> Iterator[Row]:
-    if not state.fallbacks:
+    if not any(fallback.tried for fallback in state.fallbacks):
         yield Row("Moved", "no reply had to move", "dim")
     for fallback in reversed(state.fallbacks):
+        if not fallback.tried:
+            yield Row("Left out", f"{fallback.source}: {fallback.reason}", "dim")
+            continue
         yield Row("Moved", f"{_way(fallback)}: {fallback.reason}", "warning")
         if fallback.record:
             yield Row("", f"recorded in {fallback.record}", "dim")
 
 
 def _way(fallback: Fallback) -> str:
-    passed = "" if fallback.tried else " (not tried)"
     if fallback.source == fallback.target:
         return f"{fallback.source} began anew at token {fallback.at_token}"
-    return f"{fallback.source}{passed} → {fallback.target} at token {fallback.at_token}"
+    return f"{fallback.source} → {fallback.target} at token {fallback.at_token}"
 
 
 def _quarantines(state: MonitorState) -> Iterator[Row]:

@@ -33,7 +33,7 @@ COMMANDS = (
     Command("again", "again", "Again", "another answer; the old one stays", "ctrl+r", shown=True),
     Command("earlier", "branch(-1)", "Branch before", "the answer or message before it", "f9"),
     Command("later", "branch(1)", "Branch after", "the answer or message after it", "f10"),
-    Command("new", "new", "New chat", "begin another conversation", "ctrl+n", shown=True),
+    Command("new", "new", "New chat", "begin another conversation", "ctrl+n"),
     Command("chats", "chats", "Conversations", "find, open, rename, delete, export", "ctrl+o"),
     Command("code", "copy_code", "Copy code", "the last block of code, to the clipboard"),
     Command("copy", "copy_message", "Copy reply", "the last reply, to the clipboard"),

@@ -13,7 +13,7 @@ from forge_tui.chat_view import WELCOME, ChatView
 from forge_tui.engine_thread import Absent, Choices, EngineThread, Failed, Full, Loaded, Told
 from forge_tui.talk import Talk
 
-_PAUSE, _LONGEST = 0.05, 0.5
+_PAUSE, _LONGEST = 1 / 15, 0.5
 """Seconds between two looks at what came; more where showing it takes long."""
 _SHARE = 8
 """One part of the time in so many is spent on showing."""

@@ -51,6 +51,7 @@ class Growing:
     def __init__(self, text: str = "") -> None:
         self.finished: list[Block] = []
         self._tail = ""
+        self._tokens: list[Token] = []
         self._continued = False
         if text:
             self.append(text)
@@ -60,7 +61,7 @@ class Growing:
         """The block that may still change; none before the first character."""
         if not self._tail.strip():
             return []
-        return list(self._blocks(self._tail, _top(_parser().parse(self._tail)), last=True))
+        return list(self._blocks(self._tail, self._tokens, last=True))
 
     def append(self, text: str) -> None:
         """Let it grow."""
@@ -71,10 +72,13 @@ class Growing:
             start = _lines(tokens[-1])[0]
             self.finished += self._blocks("\n".join(lines[:start]), tokens[:-1], last=True)
             self._tail, self._continued = "\n".join(lines[start:]), False
+            tokens = _top(_parser().parse(self._tail))
         if tokens and (cut := _cut(self._tail)):
             head, rest = cut
             self.finished += self._blocks(head, _top(_parser().parse(head)), last=False)
             self._tail, self._continued = rest, True
+            tokens = _top(_parser().parse(rest))
+        self._tokens = tokens
 
     def _blocks(self, text: str, tokens: list[Token], *, last: bool) -> Iterator[Block]:
         """The blocks of a text; the first may go on from what is finished already."""

@@ -59,17 +59,17 @@ class Pen:
     def __init__(self, variables: Mapping[str, str], *, dark: bool) -> None:
         self._variables = variables
         self._code_theme = "monokai" if dark else "friendly"
-        self.accent = self._style("primary", bold=True)
+        self.accent = self._style("text-primary", "primary", bold=True)
         self.muted = self._style("foreground") + Style(dim=True)
         self.error = self._style("text-error", "error")
         self.warning = self._style("text-warning", "warning")
-        heading = self._style("secondary", "primary", bold=True)
-        code = self._style("accent", "primary")
+        heading = self._style("text-secondary", "secondary", bold=True)
+        code = self._style("text-accent", "accent")
         names = {f"markdown.h{level}": heading for level in range(1, 7)}
         names |= {
             "markdown.code": code,
-            "markdown.link": self._style("primary", underline=True),
-            "markdown.link_url": self._style("primary", underline=True),
+            "markdown.link": self._style("text-primary", "primary", underline=True),
+            "markdown.link_url": self._style("text-primary", "primary", underline=True),
             "markdown.item.bullet": self.accent,
             "markdown.item.number": self.accent,
             "markdown.block_quote": self.muted,

@@ -19,8 +19,8 @@ class Composer(TextArea):
 
     DEFAULT_CSS = """
     Composer {
-        height: auto; min-height: 3; max-height: 10; border: round $primary; padding: 0 1;
-        background: $background;
+        height: auto; min-height: 3; max-height: 10; padding: 0 1;
+        border: round $foreground 40%; background: $background; scrollbar-size-vertical: 1;
     }
     Composer:focus { border: round $accent; }
     """
@@ -38,7 +38,6 @@ class Composer(TextArea):
     def __init__(self, id: str | None = None) -> None:
         super().__init__(
             id=id,
-            compact=True,
             soft_wrap=True,
             show_line_numbers=False,
             tab_behavior="focus",

@@ -46,7 +46,8 @@ class StatusLine(Widget):
             return Content("")
         share = min(1.0, self.used / self.context)
         filled = round(share * _BAR)
-        style = "$text-error" if share >= ALARMS else "$text-warning" if share >= WARNS else ""
+        tone = "error" if share >= ALARMS else "warning" if share >= WARNS else ""
+        style = f"bold $foreground on ${tone}-muted" if tone else ""
         word = " nearly full" if share >= ALARMS else " filling up" if share >= WARNS else ""
         bar = "━" * filled + "─" * (_BAR - filled)
         text = f"{bar} {self.used} of {self.context} tokens{word}"

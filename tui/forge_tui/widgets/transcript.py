@@ -11,7 +11,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import BindingType
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.selection import Selection
@@ -30,7 +30,8 @@ class Transcript(ScrollView, can_focus=True):
     """Owns the entries on the screen and where they are; follows the end while it is in sight."""
 
     DEFAULT_CSS = """
-    Transcript { height: 1fr; background: $background; scrollbar-size-vertical: 1; }
+    Transcript { height: 1fr; background: $background; scrollbar-size-vertical: 1;
+        overflow-x: hidden; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         ("up,k", "choose(-1)", "Earlier message"),
@@ -67,6 +68,7 @@ class Transcript(ScrollView, can_focus=True):
         self.chosen: int | None = None
         """The entry's place in `entries`."""
         self._drawing: Pen | None = None
+        self._base: Style | None = None
         self._age = 0
         self._parts: list[Part] = []
         self._owners: list[int] = []
@@ -142,14 +144,29 @@ class Transcript(ScrollView, can_focus=True):
         if not self.is_attached:
             return
         keep = bisect_left(self._owners, start)
+        before = self._parts[keep:]
         del self._parts[keep:], self._owners[keep:]
         for number in range(start, len(self.entries)):
             parts = self.entries[number].parts(chosen=number == self.chosen)
             self._parts += parts
             self._owners += [number] * len(parts)
+        changed = self._take_over(before, keep)
         self._measure(keep)
+        was = self.scroll_y
         self._see()
-        self.refresh()
+        top = 0 if self.scroll_y != was else max(0, self._tops[changed] - round(was))
+        if top < self.size.height:
+            self.refresh(Region(0, top, self.size.width, self.size.height - top))
+
+    def _take_over(self, before: list[Part], start: int) -> int:
+        """Parts that are as they were keep their lines; the place of the first that is not."""
+        changed = len(self._parts)
+        for place, (old, new) in enumerate(zip(before, self._parts[start:], strict=False), start):
+            if old is not new and old.block == new.block and old.style == new.style:
+                self._parts[place] = old
+            elif old is not new:
+                changed = min(changed, place)
+        return min(changed, start + len(before))
 
     def _measure(self, keep: int = 0) -> None:
         width = self.text_width
@@ -198,16 +215,27 @@ class Transcript(ScrollView, can_focus=True):
         row = y + round(self.scroll_y)
         number = bisect_right(self._tops, row) - 1
         if not 0 <= number < len(self._parts):
-            return Strip.blank(width, self.rich_style)
+            return Strip.blank(width, self._style())
         strips = self._parts[number].strips(self._pen, self.text_width, self._age)
         inside = row - self._tops[number]
-        found = strips[inside] if inside < len(strips) else Strip([])
-        found = Strip([Segment(" " * INDENT), *found])
+        if inside >= len(strips):
+            return Strip.blank(width, self._style()).apply_offsets(0, row)
+        found = Strip([Segment(" " * INDENT), *strips[inside]])
         selection = self.text_selection
         if selection is not None and (span := selection.get_span(row)) is not None:
             found = self._selected(found, *span)
         found = found.extend_cell_length(width).crop(0, width)
-        return found.apply_style(self.rich_style).apply_offsets(0, row)
+        return found.apply_style(self._style()).apply_offsets(0, row)
+
+    def _style(self) -> Style:
+        if self._base is None:
+            self._base = self.rich_style
+        return self._base
+
+    def notify_style_update(self) -> None:
+        """The theme or the focus has changed."""
+        self._base = None
+        super().notify_style_update()
 
     def _selected(self, strip: Strip, start: int, end: int) -> Strip:
         style = self.screen.get_component_rich_style("screen--selection")

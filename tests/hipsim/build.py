@@ -14,13 +14,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).parent
 _LIBRARIES = {"libamdhip64.so": "driver", "libhiprtc.so": "compiler"}
-_FLAGS = "-std=c++17 -O2 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror".split()
+_FLAGS = "-std=c++17 -O2 -fPIC -shared -fvisibility=hidden".split()
+_STRICT = "-Wall -Wextra -Werror".split()
 
 
 class BuildError(Exception):
@@ -29,46 +30,58 @@ class BuildError(Exception):
 
 def rocm_path(*, old: bool = False) -> Path:
     """The folder for ROCM_PATH, built if need be; `old` is a runtime of ROCm 5 (no R0600 names)."""
-    sources = sorted(each for each in HERE.rglob("*") if each.suffix in (".cpp", ".h"))
-    digest = hashlib.sha256(repr((_compiler_version(), old)).encode())
-    for each in sources:
-        digest.update(each.relative_to(HERE).as_posix().encode() + b"\0" + each.read_bytes())
-    folder = _cache() / f"{'old-' if old else ''}{digest.hexdigest()[:16]}"
-    if not folder.exists():
-        with _alone(folder.with_suffix(".lock")):
-            if not folder.exists():
-                _build(folder, old=old)
-    return folder
+    options = [*_STRICT, *(["-DHIPSIM_OLD_RUNTIME"] if old else [])]
+    return built(HERE, "old" if old else "sim", options, [HERE / "prelude"])
 
 
 def environment(rocm: Path | None = None, **settings: object) -> dict[str, str]:
-    """What a process needs to see the simulated driver; `fault="..."` becomes HIPSIM_FAULT=..."""
+    """What a process needs to use the simulated driver; `fault="..."` is HIPSIM_FAULT and so on."""
     chosen = {f"HIPSIM_{name.upper()}": str(value) for name, value in settings.items()}
     return {"ROCM_PATH": str(rocm or rocm_path()), **chosen}
 
 
-def _build(folder: Path, *, old: bool) -> None:
+def built(sources: Path, name: str, options: Sequence[str], extras: Sequence[Path] = ()) -> Path:
+    """A folder with lib/ of the two libraries, whose sources are driver/*.cpp and compiler/*.cpp.
+
+    It is built once per content of the sources and options, by one process at a time; `extras` are
+    folders that are copied beside lib/. Raises BuildError.
+    """
+    digest = hashlib.sha256(repr((_compiler_version(), options)).encode())
+    for each in sorted({*_texts(sources), *_texts(HERE)}):
+        digest.update(str(each.relative_to(HERE.parent)).encode() + b"\0" + each.read_bytes())
+    folder = _cache() / f"{name}-{digest.hexdigest()[:16]}"
+    if not folder.exists():
+        with _alone(folder.with_suffix(".lock")):
+            if not folder.exists():
+                _build(folder, sources, options, extras)
+    return folder
+
+
+def _texts(folder: Path) -> Iterator[Path]:
+    return (each for each in folder.rglob("*") if each.suffix in (".cpp", ".h"))
+
+
+def _build(folder: Path, sources: Path, options: Sequence[str], extras: Sequence[Path]) -> None:
     work = Path(tempfile.mkdtemp(prefix="building-", dir=folder.parent))
     try:
         (work / "lib").mkdir()
-        shutil.copytree(HERE / "prelude", work / "prelude")
+        for extra in extras:
+            shutil.copytree(extra, work / extra.name)
         running = [
             subprocess.Popen(
                 [
-                    *("g++", *_FLAGS, *(["-DHIPSIM_OLD_RUNTIME"] if old else [])),
-                    *("-o", str(work / "lib" / library)),
-                    *map(str, sorted((HERE / source).glob("*.cpp"))),
+                    *("g++", *_FLAGS, *options, "-o", str(work / "lib" / library)),
+                    *map(str, sorted((sources / part).glob("*.cpp"))),
                     *("-ldl", "-lpthread"),
                 ],
                 stderr=subprocess.PIPE,
                 text=True,
             )
-            for library, source in _LIBRARIES.items()
+            for library, part in _LIBRARIES.items()
         ]
-        for process in running:
-            _, errors = process.communicate()
-            if process.returncode:
-                raise BuildError(errors)
+        errors = [process.communicate()[1] for process in running]
+        if any(process.returncode for process in running):
+            raise BuildError("\n".join(errors))
         work.rename(folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)

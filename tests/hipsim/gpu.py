@@ -45,7 +45,8 @@ def compiled(source: str, arch: str = "gfx1100", **headers: str) -> bytearray:
     if int(status):
         log = bytearray(check(hiprtc.hiprtcGetProgramLogSize(program)))
         check(hiprtc.hiprtcGetProgramLog(program, log))
-        raise CompileError(f"{status.name}: {log.decode()}")
+        told = log.rstrip(b"\0\n").decode()
+        raise CompileError(f"{status.name}: {told}")
     code = bytearray(check(hiprtc.hiprtcGetCodeSize(program)))
     check(hiprtc.hiprtcGetCode(program, code))
     return code
@@ -133,4 +134,4 @@ class Gpu:
 
     def captured(self) -> Any:
         graph = check(hip.hipStreamEndCapture(self.stream))
-        return check(hip.hipGraphInstantiate(graph, 0))
+        return check(hip.hipGraphInstantiate(graph, 0))[0]

@@ -6,6 +6,7 @@ printed are JSON.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -13,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +23,10 @@ from typing import Any
 from .build import environment, rocm_path
 from .counts import counts
 
-ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[2]
+_PATIENCE = 50.0
+_MOMENT = 0.2
+"""Both in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +46,16 @@ def play(
     scene: str,
     settings: dict[str, str] | None = None,
     *,
-    seconds: float = 40,
+    stuck_at: str = "",
     old: bool = False,
     environ: dict[str, str] | None = None,
     **arguments: Any,
 ) -> Played:
-    """Play a scene with the simulator's settings (`{"strict": "off"}`); kill it when late."""
+    """Play a scene with the simulator's settings (`{"strict": "off"}`).
+
+    With `stuck_at`, a counter, it is expected to hang once that has been counted: it gets a moment
+    to return all the same and SIGTERM to end by, then SIGKILL.
+    """
     with tempfile.TemporaryDirectory() as counted:
         chosen = environment(rocm_path(old=old), counters=counted, **(settings or {}))
         process = subprocess.Popen(
@@ -54,19 +63,29 @@ def play(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, **chosen, **(environ or {})},
-            cwd=ROOT,
+            cwd=_ROOT,
             text=True,
         )
-        try:
-            answer, said = process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            answer, said = process.communicate()
+        if stuck_at:
+            _kill_once_stuck(process, stuck_at, Path(counted))
+        answer, said = process.communicate(timeout=_PATIENCE)
         ended_by = signal.Signals(-process.returncode).name if process.returncode < 0 else ""
         told = json.loads(answer.splitlines()[-1]) if answer and not ended_by else {}
         return Played(
             told.get("result"), told.get("error", ""), ended_by, said, counts(Path(counted))
         )
+
+
+def _kill_once_stuck(process: subprocess.Popen[str], counter: str, folder: Path) -> None:
+    late = time.monotonic() + _PATIENCE
+    while process.poll() is None and not counts(folder)[counter] and time.monotonic() < late:
+        time.sleep(0.02)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_MOMENT)
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_MOMENT)
+    process.kill()
 
 
 def _perform(scene: str, arguments: dict[str, Any]) -> dict[str, Any]:

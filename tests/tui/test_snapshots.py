@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from rich.style import Style
 from textual.color import Color
+from textual.widgets import Input
 
 from forge_tui.app import ChatApp
 from forge_tui.talk import Talk
@@ -65,10 +66,23 @@ async def fallback(app, pilot):
 async def sampling(app, pilot):
     await chat(app, pilot)
     await pilot.press("f4")
+    for field in app.screen.query(Input):
+        field.cursor_blink = False
 
 
 async def palette(app, pilot):
     await pilot.press("f1")
+
+
+async def at_rest(app):
+    """The screen, once all of it is drawn and nothing changes any more."""
+    before = []
+    while True:
+        now = cells(app)
+        if now == before and any(character.strip() for character, _ in now[-1]):
+            return now
+        before = now
+        await asyncio.sleep(0.3)
 
 
 def cells(app):
@@ -118,9 +132,9 @@ def test_the_screen_looks_as_it_did(scene, size, theme):
         async with app.run_test(size=size) as pilot:
             app.theme = theme
             app.composer.cursor_blink = False
+            await at_rest(app)
             await scene(app, pilot)
-            await pilot.pause(0.2)
-            return cells(app)
+            return await at_rest(app)
 
     rows = asyncio.run(main())
     seen = picture(rows)

@@ -61,7 +61,7 @@ def _matmul(e: Emitter, step: Step) -> None:
         products.multiply_one(
             *(e.tape, source, matrix, out), norm=normed, added=added, following=following
         )
-    elif e.coopmat and products.cooperative(matrix.kind, matrix.k):
+    elif e.coopmat and products.cooperative(matrix.kind, matrix.k) and not e.plan.scores(step):
         products.multiply_halves(e.tape, e.halves(name), matrix, out, added)
     else:
         x = e.quantised(name) if matrix.quantised else e.values[name]

@@ -88,6 +88,13 @@ class Plan:
         later = any(self.of_rows(s.out) is not mine for s in self.readers.get(name, ()))
         return later or name in self.graph.outputs
 
+    def scores(self, step: Step) -> bool:
+        """Whether it makes the scores that choose experts: rounding would choose other ones."""
+        return any(
+            reader.node.op is Op.EXPERTS and reader.reads[1] == step.out
+            for reader in self.readers.get(step.out, ())
+        )
+
     def _only_products(self, name: str, takes: Callable[[Step], bool]) -> bool:
         """Whether it is read by such products alone, as what they multiply."""
         readers = self.readers.get(name, ())

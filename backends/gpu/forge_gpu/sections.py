@@ -153,6 +153,7 @@ def waiting(plan: Plan, kernels: Kernels, most: int) -> frozenset[str]:
 
     def many(step: Step) -> bool:
         spec = weights[step.reads[1]]
-        return features.coopmat and products.cooperative(spec.dtype, spec.shape[1])
+        fits = products.cooperative(spec.dtype, spec.shape[1])
+        return features.coopmat and fits and not plan.scores(step)
 
     return plan.waiting(one if most == 1 else many, pairs=most == 1)

@@ -13,6 +13,7 @@ error  loading code gives hipErrorInvalidImage
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -25,6 +26,7 @@ from forge_hip.runtime import driver
 from forge_hip.runtime.arenas import Arenas
 from forge_hip.runtime.compiler import Unit
 from forge_hip.runtime.launches import Launch, Packed
+from forge_hip.runtime.pool import SEPARATE
 
 _SPIN = Unit(
     "spin",
@@ -37,6 +39,8 @@ _SPIN = Unit(
 )
 _MILLIONS = 100
 """Of reads, one after the other, over the bus; a GPU takes about 1 µs for one."""
+_ENDLESS = 1 << 31
+"""On a simulated device, which ends with its process."""
 _RESULTS = {
     "lost": (
         "hipErrorLaunchFailure",
@@ -62,9 +66,10 @@ class FailingBackend(Failing, HipBackend):
     """As the option says."""
 
     def __init__(self, config: BackendConfig) -> None:
+        if config.options[OPTION].startswith("oom"):
+            os.environ[SEPARATE] = "1"  # graphs allocate then, be they as small as the suite's
         super().__init__(config)
         self._script = Script(config.options[OPTION], self._fail)
-        self._opening.pool.small = 0  # each graph allocates, be it as small as the suite's models
         self._stall = self._stalled()
 
     @property
@@ -87,6 +92,7 @@ class FailingBackend(Failing, HipBackend):
         self._opening.compiler.prepare([_SPIN])
         word = Arenas(self._opening.pool, "host", 4096).region(4)
         word.view()[:] = 0
-        packed = Packed([word], struct.pack("I", _MILLIONS))
+        millions = _ENDLESS if self.gpu.kind == "software" else _MILLIONS
+        packed = Packed([word], struct.pack("I", millions))
         spin = self._opening.compiler.function("forge_spin")
         return Launch(spin, (1, 1, 1), (1, 1, 1), packed, label="spin")

@@ -42,7 +42,8 @@ class Kernels(kernels.Kernels):
             raise BackendUnavailable(
                 f"this build of forge lacks a kernel for HIP: {error}"
             ) from None
-        units = [Unit(made.name, made.text, OPTIONS, made.entries) for made in sources]
+        options = (*OPTIONS, *([] if self.gpu.features.dot else ["-DWITHOUT_DOT=1"]))
+        units = [Unit(made.name, made.text, options, made.entries) for made in sources]
         self._compiler.prepare(units, progress)
         for key in missing:
             function = self._compiler.function(entry(key.shader, _words(key)))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from forge.backend import BackendError
+from forge.backend import BackendError, BackendHung, BackendLost
 from forge_gpu.memory import Region
 from forge_hip.memory import behind
 from forge_hip.profile import Profile
@@ -75,7 +76,13 @@ class Commands:
         """What a recording made."""
         made = Recorded(steps)
         if self._graphs and not timed and len(steps) >= _WORTH_A_GRAPH:
-            made.capture(self.stream)
+            try:
+                made.capture(self.stream)
+            except (BackendHung, BackendLost):
+                raise
+            except BackendError as error:  # no room, say: launches do as well, only later
+                self._graphs = False
+                sys.stderr.write(f"launches one by one from now on, as {error}\n")
             self._recorded.append(made)
         return made
 

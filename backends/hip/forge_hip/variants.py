@@ -10,11 +10,14 @@ the struct Push with the bytes that they push. Comment lines that begin with `//
     //! TYPE: q4_0 q4_1 q8_0
     //! constants: 256 32 4096 2 1
     //! budget: vgpr 96 lds 32768
+    //! needs: wmma
+    //! uses: dot4
 
 A list of words is a choice that changes the code: the text begins with `#define TYPE_Q4_0 1`, and
 the kernel is asked for as `NAME.TYPE=q4_0`. `constants` are what `python -m forge_hip.targets`
 compiles it for, one set a line; in the source they are C0, C1, … and known when it is compiled.
-C0 is the number of threads of a work group. `budget` is what it may take of a target.
+C0 is the number of threads of a work group. `budget` is what it may take of a target,
+`needs` what a target must have, and `uses` what must be in the code of a target that has it.
 
 Sets of constants of one file and choice are one text, each in a namespace of its own: a model needs
 few compilations. Everything is in the text, headers as well: it is all that a cache has to look at.
@@ -22,6 +25,7 @@ few compilations. Everything is in the text, headers as well: it is all that a c
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,6 +61,10 @@ class Kernel:
     choices: Mapping[str, tuple[str, ...]]
     constants: tuple[tuple[int, ...], ...]
     budget: Mapping[str, int]
+    needs: frozenset[str]
+    """What a target must have for it: `wmma`."""
+    uses: frozenset[str]
+    """Instructions that must be in it where the target has them: `dot4`."""
     parameters: str
     """Of `run`, as they stand there."""
 
@@ -92,6 +100,14 @@ def split(kernel: str) -> tuple[Kernel, dict[str, str]]:
         if value not in found.choices[key]:
             raise SourceError(f"{kernel}: {key} is one of {', '.join(found.choices[key])}")
     return found, chosen
+
+
+def units() -> Iterator[str]:
+    """The names of all kernels with every combination of their choices."""
+    for kernel in kernels().values():
+        for values in itertools.product(*kernel.choices.values()):
+            pairs = zip(kernel.choices, values, strict=True)
+            yield ".".join([kernel.name, *(f"{key}={value}" for key, value in pairs)])
 
 
 def entry(kernel: str, constants: Sequence[int]) -> str:
@@ -162,6 +178,7 @@ def _kernel(path: Path) -> Kernel:
     choices: dict[str, tuple[str, ...]] = {}
     sets: list[tuple[int, ...]] = []
     budget: dict[str, int] = {}
+    features: dict[str, frozenset[str]] = {}
     for line in _DIRECTIVE.finditer(text):
         where = f"{path.name}:{text.count(chr(10), 0, line.start()) + 1}"
         key, _, rest = line[1].partition(":")
@@ -169,6 +186,8 @@ def _kernel(path: Path) -> Kernel:
         try:
             if key == "constants":
                 sets.append(tuple(map(int, words)))
+            elif key in ("needs", "uses"):
+                features[key] = frozenset(words)
             elif key == "budget":
                 budget.update(zip(words[::2], map(int, words[1::2]), strict=True))
             elif _KEY.fullmatch(key) and words and all(map(_VALUE.fullmatch, words)):
@@ -180,4 +199,13 @@ def _kernel(path: Path) -> Kernel:
     if not sets:
         raise SourceError(f"{path.name}: no `//! constants:`, so nothing would check it")
     parameters = " ".join(run[1].split())
-    return Kernel(path.stem, path, MappingProxyType(choices), tuple(sets), budget, parameters)
+    return Kernel(
+        path.stem,
+        path,
+        MappingProxyType(choices),
+        tuple(sets),
+        MappingProxyType(budget),
+        features.get("needs", frozenset()),
+        features.get("uses", frozenset()),
+        parameters,
+    )

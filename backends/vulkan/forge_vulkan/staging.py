@@ -5,14 +5,11 @@ While the device works on one piece, the host copies into the next.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
-
 from forge.backend import Array
+from forge_gpu.filling import Filling
 from forge_gpu.memory import Region
 from forge_vulkan.runtime.device import Gpu
 from forge_vulkan.runtime.memory import Buffer
@@ -24,8 +21,6 @@ STEP = 32 << 20
 _PIECES = 3
 _SLACK = 16
 """A kernel reads a word past the last one."""
-_THREADS = min(4, os.cpu_count() or 1)
-_WORTH_A_THREAD = 1 << 20
 
 
 class Staging:
@@ -38,7 +33,7 @@ class Staging:
     def __init__(self, gpu: Gpu, queue: Queue, direct: bool, step: int = STEP) -> None:
         self.gpu, self.step = gpu, step
         self._queue, self._commands = queue, Commands(gpu)
-        self._threads = ThreadPoolExecutor(_THREADS, "forge-staging")
+        self._filling = Filling()
         self._buffers: list[Buffer] = []
         self._fences: list[Any] = [None] * _PIECES
         self._next = 0
@@ -63,26 +58,12 @@ class Staging:
         index, self._next = self._next, (self._next + 1) % _PIECES
         self._finish(index)
         host, device = self._hosts[index], self._devices[index]
-        self._fill(host.view()[: len(data)], data)
+        self._filling.fill(host.view(), data)
         recording = Recording(self._commands)
         if device is not host:
             recording.copy(host.part(0, len(data)), device.part(0, len(data)))
         write(recording, device)
         self._fences[index] = self._queue.submit([recording.end()])
-
-    def _fill(self, target: Array, data: Array) -> None:
-        share = max(_WORTH_A_THREAD, -(-len(data) // _THREADS))
-        starts = range(0, len(data), share)
-
-        def copy(start: int) -> None:
-            np.copyto(target[start : start + share], data[start : start + share])
-
-        if len(starts) == 1:
-            copy(0)
-        else:
-            # Numpy copies without the interpreter's lock. The loop waits for all, and for errors.
-            for _ in self._threads.map(copy, starts):
-                pass
 
     def finish(self) -> None:
         """Wait until the device has everything."""
@@ -96,7 +77,7 @@ class Staging:
 
     def close(self) -> None:
         """Give all of it back; what is under way is waited for, within the queue's limit."""
-        self._threads.shutdown()
+        self._filling.close()
         self.finish()
         self._commands.close()
         for buffer in self._buffers:

@@ -5,7 +5,7 @@ For people with a card that nobody here has: the report is made to be sent to wh
 
 from forge.selftest.answers import Answer, known_answers
 from forge.selftest.report import Report
+from forge.selftest.run import self_test
 from forge.selftest.soak import Soak, soak
-from forge.selftest.test import self_test
 
 __all__ = ["Answer", "Report", "Soak", "known_answers", "self_test", "soak"]

@@ -1,4 +1,4 @@
-"""Small models that together have every op, and every weight type in every place."""
+"""Small models that together have every op of any model, and every weight type in every place."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TYPES = (
 )
 """What people's models are made of."""
 ARCHITECTURES = ("llama", "gemma2", "gpt2", "gpt-oss", "granite", "qwen2moe", "phi3")
-"""These have every op, in each of its ways: norms, ropes, gates, windows, sinks, experts."""
+"""These have all ops of models, in each of their ways: norms, ropes, gates, windows, sinks, …"""
 _OF_TYPES = "qwen3moe"
 """Has tables, matrices and experts, so that one model asks for a type in all of them."""
 _WIDTH = 256

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from tests.backends.vulkan.desk import Desk
 
+from forge_gpu.kept import sealed, unsealed
 from forge_vulkan.runtime import vk
-from forge_vulkan.runtime.kept import sealed, unsealed
 from forge_vulkan.runtime.kernels import Kernels
 
 

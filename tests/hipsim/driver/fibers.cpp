@@ -1,10 +1,11 @@
 // A fiber that has finished its thread goes on with the next one that has not begun, so a kernel
-// without barriers and shuffles runs as a plain loop; only a thread that waits costs a switch.
+// without barriers and shuffles runs as a plain loop; only a thread that waits costs a switch. Who
+// may run is a mask of waves and, in each, a mask of lanes; a wave goes on as long as it can, while
+// its stacks are in the cache.
 #include "fibers.h"
 
 #include <sys/mman.h>
 
-#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -18,29 +19,28 @@ constexpr size_t stack_size = 256 << 10, page = 4096;
 
 struct Fiber {
   char* stack;
-  void* stack_pointer;
+  void* stack_pointer;  // while it is idle
 };
 
 struct Lane : Thread {
-  Fiber* fiber = nullptr;  // null until it begins
-  unsigned wave = 0;
-  unsigned meetings = 0;
-  int operation = 0;
-  bool waits = false;  // at the block's barrier
+  Fiber* fiber;  // null until it begins
+  void* stack_pointer;
+  unsigned wave, meetings;
 };
 
 struct Wave {
-  unsigned live = 0, waiting = 0;  // bit masks of lanes
-  unsigned met = 0;                // the lanes of the last meeting
+  unsigned live, runnable;  // masks of lanes
+  unsigned waiting;         // at a meeting
+  unsigned at_barrier;
+  unsigned met;  // the lanes of the last meeting
+  int operation;
   unsigned long brought[2][wave_size];
 };
 
 Lane lanes[most_threads];
 Wave waves[most_waves];
-Lane* ready[most_threads];  // a ring: each lane is in it at most once
-unsigned head, queued;
-unsigned alive, arrived;  // of the block
-
+unsigned runnable;        // mask of waves that have runnable lanes
+unsigned alive, arrived;  // threads of the block
 std::vector<std::unique_ptr<Fiber>> fibers;
 std::vector<Fiber*> idle;
 Lane* beginning;  // what the fiber that is switched to shall begin
@@ -49,7 +49,7 @@ const char* failure;
 unsigned randomness = 1;
 
 struct {
-  unsigned threads;
+  unsigned waves;
   Order order;
   void (*call)(char*);
   char* arguments;
@@ -75,18 +75,32 @@ Fiber* fresh_fiber() {
   return fibers.back().get();
 }
 
-void push(Lane* lane) { ready[(head + queued++) % most_threads] = lane; }
-
-Lane* pop() {
-  if (!queued) return nullptr;
-  if (job.order == Order::random) {
-    randomness = randomness * 1664525u + 1013904223u;
-    std::swap(ready[head], ready[(head + (randomness >> 8) % queued) % most_threads]);
+// One of the bits of a mask that is not 0, by the order that is tried.
+unsigned choose(unsigned mask) {
+  if (job.order == Order::forward) return (unsigned)__builtin_ctz(mask);
+  if (job.order == Order::reverse) return 31 - (unsigned)__builtin_clz(mask);
+  randomness = randomness * 1664525u + 1013904223u;
+  for (unsigned skip = (randomness >> 8) % (unsigned)__builtin_popcount(mask); skip; skip--) {
+    mask &= mask - 1;
   }
-  Lane* const lane = ready[head];
-  head = (head + 1) % most_threads;
-  queued--;
-  return lane;
+  return (unsigned)__builtin_ctz(mask);
+}
+
+// The next lane to run, of this wave if it has one; null if all wait or have ended.
+Lane* next_of(unsigned wave) {
+  if (!waves[wave].runnable || job.order == Order::random) {
+    if (!runnable) return nullptr;
+    wave = choose(runnable);
+  }
+  const unsigned lane = choose(waves[wave].runnable);
+  waves[wave].runnable &= ~(1u << lane);
+  if (!waves[wave].runnable) runnable &= ~(1u << wave);
+  return lanes + wave * wave_size + lane;
+}
+
+void let_run(unsigned wave, unsigned mask) {
+  waves[wave].runnable |= mask;
+  if (waves[wave].runnable) runnable |= 1u << wave;
 }
 
 // Leave the running fiber, whose stack pointer goes to `save`, for a lane or for the scheduler.
@@ -94,7 +108,7 @@ void go_on(Lane* next, void** save) {
   if (!next) {
     hipsim_switch(save, scheduler);
   } else if (next->fiber) {
-    hipsim_switch(save, next->fiber->stack_pointer);
+    hipsim_switch(save, next->stack_pointer);
   } else {
     beginning = next;
     next->fiber = fresh_fiber();
@@ -103,43 +117,34 @@ void go_on(Lane* next, void** save) {
 }
 
 void wait(Lane* lane) {
-  Lane* const next = pop();
-  if (next != lane) go_on(next, &lane->fiber->stack_pointer);
+  Lane* const next = next_of(lane->wave);
+  if (next != lane) go_on(next, &lane->stack_pointer);
 }
 
-template <class Function>
-void each(unsigned count, Function function) {
-  for (unsigned i = 0; i < count; i++) function(job.order == Order::reverse ? count - 1 - i : i);
-}
-
-void release_wave(Wave& wave) {
+void release_wave(unsigned number) {
+  Wave& wave = waves[number];
   wave.met = wave.live;
-  const unsigned waiting = wave.waiting;
+  let_run(number, wave.waiting);
   wave.waiting = 0;
-  Lane* const first = lanes + (&wave - waves) * wave_size;
-  each(wave_size, [&](unsigned i) {
-    if (waiting >> i & 1) push(first + i);
-  });
 }
 
 void release_block() {
   arrived = 0;
-  each(job.threads, [](unsigned i) {
-    if (!lanes[i].waits) return;
-    lanes[i].waits = false;
-    push(lanes + i);
-  });
+  for (unsigned number = 0; number < job.waves; number++) {
+    let_run(number, waves[number].at_barrier);
+    waves[number].at_barrier = 0;
+  }
 }
 
 void fail(Thread* thread, const char* why) {
   failure = why;
-  hipsim_switch(&static_cast<Lane*>(thread)->fiber->stack_pointer, scheduler);
+  hipsim_switch(&static_cast<Lane*>(thread)->stack_pointer, scheduler);
 }
 
 void barrier(Thread* thread) {
   Lane* const lane = static_cast<Lane*>(thread);
   if (++arrived == alive) return release_block();
-  lane->waits = true;
+  waves[lane->wave].at_barrier |= 1u << lane->lane;
   wait(lane);
 }
 
@@ -149,18 +154,14 @@ Meeting meet(Thread* thread, unsigned long brings, int operation, Together toget
   // Two sets of slots in turn: a lane may bring its next value while others still read the last.
   unsigned long* const brought = wave.brought[lane->meetings++ & 1];
   brought[lane->lane] = brings;
-  lane->operation = operation;
-  if ((wave.waiting | 1u << lane->lane) == wave.live) {
-    Lane* const first = lanes + lane->wave * wave_size;
-    for (unsigned i = 0; i < wave_size; i++) {
-      if ((wave.live >> i & 1) && first[i].operation != operation) {
-        fail(thread, "lanes of one wave meet at different operations");
-      }
-    }
+  if (!wave.waiting) wave.operation = operation;
+  if (wave.operation != operation) fail(thread, "lanes of one wave meet at different operations");
+  const unsigned here = wave.waiting | 1u << lane->lane;
+  if (here == wave.live) {
     if (together) together(brought);
-    release_wave(wave);
+    release_wave(lane->wave);
   } else {
-    wave.waiting |= 1u << lane->lane;
+    wave.waiting = here;
     wait(lane);
   }
   return {brought, wave.met};
@@ -171,7 +172,7 @@ void end(Lane* lane) {
   Wave& wave = waves[lane->wave];
   wave.live &= ~(1u << lane->lane);
   alive--;
-  if (wave.live && wave.waiting == wave.live) release_wave(wave);
+  if (wave.live && wave.waiting == wave.live) release_wave(lane->wave);
   if (alive && arrived == alive) release_block();
 }
 
@@ -179,31 +180,34 @@ void end(Lane* lane) {
 
 const char* run_block(Block& block, unsigned threads, Order order, void (*call)(char*),
                       char* arguments) {
-  job = {threads, order, call, arguments};
+  job = {(threads + wave_size - 1) / wave_size, order, call, arguments};
   block.barrier = barrier;
   block.meet = meet;
   block.fail = fail;
-  head = queued = arrived = 0;
+  runnable = arrived = 0;
   alive = threads;
   failure = nullptr;
   const unsigned width = block.size.x, height = block.size.y;
-  for (unsigned i = 0; i < (threads + wave_size - 1) / wave_size; i++) {
-    const unsigned left = threads - i * wave_size;
-    waves[i].live = left >= wave_size ? ~0u : (1u << left) - 1;
-    waves[i].waiting = 0;
+  for (unsigned number = 0; number < job.waves; number++) {
+    const unsigned left = threads - number * wave_size;
+    const unsigned all = left >= wave_size ? ~0u : (1u << left) - 1;
+    Wave& wave = waves[number];
+    wave.live = all;
+    wave.runnable = wave.waiting = wave.at_barrier = 0;
+    let_run(number, all);
   }
   for (unsigned i = 0; i < threads; i++) {
     Lane& lane = lanes[i];
-    lane.index = {i % width, i / width % height, i / (width * height)};
+    lane.index = height == 1 && width == threads
+                     ? Dim{i, 0, 0}
+                     : Dim{i % width, i / width % height, i / (width * height)};
     lane.lane = i % wave_size;
     lane.block = &block;
     lane.fiber = nullptr;
     lane.wave = i / wave_size;
     lane.meetings = 0;
-    lane.waits = false;
   }
-  each(threads, [](unsigned i) { push(lanes + i); });
-  go_on(pop(), &scheduler);
+  go_on(next_of(order == Order::reverse ? job.waves - 1 : 0), &scheduler);
   if (!failure && alive) {
     failure = "threads wait for others that never arrive (a divergent barrier or shuffle)";
   }
@@ -227,7 +231,7 @@ extern "C" void hipsim_fiber() {
     for (;;) {
       hipsim_enter(job.call, job.arguments, lane);
       end(lane);
-      Lane* const next = pop();
+      Lane* const next = next_of(lane->wave);
       if (!next || next->fiber) {
         idle.push_back(fiber);
         go_on(next, &fiber->stack_pointer);

@@ -152,8 +152,8 @@ def _shape(unit: int, kind: str, n: int, k: int, *, gate: bool) -> tuple[int, in
     As they measured best on an H200 (docs/vulkan.md); what else a device has, it runs.
     """
     threads, rows = 256, 2 if n >= 1024 else 1
-    if gate and n * k >= _LARGE:
-        threads = 128
+    if gate:
+        threads = 128 if n * k >= _LARGE else 512
     elif n >= 65536:
         threads = 512
     elif k >= 8192 and FORMATS[kind].size / FORMATS[kind].columns > 0.7:

@@ -8,7 +8,8 @@
 //! constants: 256 32 4096 2 1 1 0 0 0 0 2
 //! constants: 128 32 4096 2 1 0 1 0 0 1 0
 //! constants: 512 32 14336 1 1 0 0 1 1 0 0
-//! budget: vgpr 128 lds 21504
+//! uses: dot4
+//! budget: vgpr 160 lds 21504
 #include "weights.h"
 #include "gates.h"
 #include "quantise.h"

@@ -44,6 +44,7 @@ typedef int i32;
 #define INLINE __device__ __forceinline__
 #endif
 #define UNROLL _Pragma("unroll")
+#define ONE_BY_ONE _Pragma("unroll 1")
 
 // Where a thread is. A work group has one dimension; GROUPS_X needs its THREADS.
 #if ON_AMD
@@ -141,6 +142,13 @@ INLINE void wave_barrier() { __syncwarp(); }
 INLINE void device_fence() { __threadfence(); }
 #endif
 
+// Nothing is moved across it: what is read far ahead of its use takes registers all the while.
+INLINE void keep_order() {
+#if ON_AMD
+    __builtin_amdgcn_sched_barrier(0);
+#endif
+}
+
 #if ON_AMD
 #define SCOPE_GROUP __HIP_MEMORY_SCOPE_WORKGROUP
 #define SCOPE_DEVICE __HIP_MEMORY_SCOPE_AGENT
@@ -199,13 +207,13 @@ INLINE float wave_max(float x) {
     return max_(x, of_other<16>(x));
 }
 
-// The dot product of four signed bytes each, and c.
+// The dot product of four signed bytes each, and c; FORGE_HIP_WITHOUT=dot has it go without.
 INLINE i32 dot4(u32 a, u32 b, i32 c) {
-#if RDNA3 || RDNA4
+#if (RDNA3 || RDNA4) && !WITHOUT_DOT
     return __builtin_amdgcn_sudot4(true, (i32)a, true, (i32)b, c, false);
-#elif RDNA2_DOT
+#elif RDNA2_DOT && !WITHOUT_DOT
     return __builtin_amdgcn_sdot4((i32)a, (i32)b, c, false);
-#elif ON_CUDA
+#elif ON_CUDA && !WITHOUT_DOT
     return __dp4a((i32)a, (i32)b, c);
 #else
     UNROLL for (u32 shift = 0; shift < 32; shift += 8) {

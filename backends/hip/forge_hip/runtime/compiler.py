@@ -1,22 +1,29 @@
 """Kernels by hiprtc, compiled on this machine for its device, and kept on disk.
 
 What is kept is keyed by the source, its headers and options, the instruction set and ROCm's
-versions: after an update everything is compiled anew.
+versions: after an update everything is compiled anew. Where that fails, what was made before the
+update, or on another machine, is tried.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from forge.backend import BackendError, BackendLost, BackendOutOfMemory, Progress
-from forge_hip.runtime import kept
+from forge.backend import (
+    BackendError,
+    BackendLost,
+    BackendOutOfMemory,
+    BackendUnavailable,
+    Progress,
+)
+from forge_gpu import kept
 from forge_hip.runtime.driver import Driver
 from forge_hip.runtime.errors import compile_failure
+from forge_hip.runtime.shelf import Shelf, digest
 
 OPTIONS = ("-O3", "-std=c++17", "-ffp-contract=fast")
 """Of every compilation, before the unit's own."""
@@ -27,7 +34,7 @@ class Unit:
     """A translation unit: what hiprtc compiles at once.
 
     `entries` are the kernels (extern "C") that are wanted of it, `headers` (name, text) what it
-    includes. `name` is for messages, and names the object that may have been built ahead.
+    includes. `name` is for messages.
     """
 
     name: str
@@ -44,16 +51,11 @@ def nothing(phase: str, done: int, total: int, detail: str = "") -> None:
 
 @dataclass(slots=True)
 class Compiler:
-    """Owns the loaded modules of a device of instruction set `arch` ("gfx1100"), by entry.
-
-    `objects` has code objects that were built ahead, by a unit's name: they serve where hiprtc
-    fails, or where a compilation did not come back before.
-    """
+    """Owns the loaded modules of a device of instruction set `arch` ("gfx1100"), by entry."""
 
     driver: Driver
     arch: str
-    folder: Path = field(default_factory=kept.folder)
-    objects: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    folder: Path = field(default_factory=partial(kept.folder, "hip"))
     notes: list[str] = field(default_factory=list[str])
     """What was not as it should be, for people."""
     compiled: int = 0
@@ -67,18 +69,18 @@ class Compiler:
         """ROCm's, as far as what it compiles depends on it."""
         if not self._version:
             runtime = self.driver.call("hipRuntimeGetVersion")
-            major, minor = self.driver.compile("hiprtcVersion")
+            try:
+                major, minor = self.driver.compile("hiprtcVersion")
+            except BackendUnavailable:
+                return f"{runtime} without hiprtc"
             self._version = f"{runtime} {major}.{minor}"
         return self._version
 
-    def key(self, unit: Unit) -> str:
-        """The name that the unit's object is kept under."""
-        digest = hashlib.sha256()
-        parts = (unit.source, *(t for header in unit.headers for t in header))
-        for text in (*parts, "", *OPTIONS, *unit.options, "", self.arch, self.version):
-            data = text.encode()
-            digest.update(len(data).to_bytes(8, "little") + data)
-        return digest.hexdigest()
+    def shelf(self, unit: Unit) -> Shelf:
+        """Where the unit's objects are kept."""
+        headers = (text for header in unit.headers for text in header)
+        made_of = digest([unit.source, *headers, "", *OPTIONS, *unit.options, "", self.arch])
+        return Shelf(self.folder / self.arch, made_of, digest([self.version]))
 
     def missing(self, units: Sequence[Unit]) -> list[Unit]:
         """Those with an entry that is not loaded yet."""
@@ -124,34 +126,32 @@ class Compiler:
         raise wrong or BackendError(f"there is no code for {unit.name}")
 
     def _data(self, unit: Unit) -> Iterator[bytes]:
-        """Objects to try: what is kept, what hiprtc makes, what was built ahead."""
-        path = self.folder / self.arch / f"{self.key(unit)}.co"
-        if data := kept.read(path):
+        """Objects to try: what is kept, what hiprtc makes, what else was made of the source."""
+        shelf = self.shelf(unit)
+        if data := shelf.read():
             yield data
-        ahead = self.objects.get(unit.name)
-        begun = path.with_suffix(".begun")
-        if ahead is not None and begun.exists():
-            self.notes.append(f"hiprtc did not come back from {unit.name} before: built ahead")
-            yield ahead
-            return
-        with suppress(OSError):
-            kept.write(begun, unit.name.encode())
-        try:
-            data = self._compiled(unit)
-        except BackendLost:
-            raise
-        except BackendError as error:
-            if ahead is None:
+        wrong = BackendError(f"hiprtc did not come back from {unit.name} before")
+        others = shelf.others()
+        first = next(others, b"")
+        if not (shelf.unfinished and first):
+            shelf.begin(unit.name)
+            try:
+                data = self._compiled(unit)
+            except BackendLost:
                 raise
-            self.notes.append(str(error))
-            yield ahead
-            return
-        finally:
-            with suppress(OSError):
-                begun.unlink()
-        with suppress(OSError):  # a disk that is full or read-only costs the next start
-            kept.write(path, data)
-        yield data
+            except BackendError as error:
+                wrong = error
+            else:
+                shelf.write(data)
+                yield data
+                return
+            finally:
+                shelf.end()
+        if not first:
+            raise wrong
+        self.notes.append(f"{wrong}; code of another release is used")
+        yield first
+        yield from others
 
     def _compiled(self, unit: Unit) -> bytes:
         rtc, name = self.driver.compile, unit.name

@@ -12,8 +12,11 @@ from forge.backend import BackendUnavailable, Device
 from forge_hip.runtime import kfd
 from forge_hip.runtime.driver import Driver
 
-VISIBLE = ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
-"""A person's own choice, which forge leaves as it is."""
+VISIBLE = (
+    *("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"),
+    "GPU_DEVICE_ORDINAL",
+)
+"""A person's own choice, all of which HIP obeys, and which forge leaves as it is."""
 SIMULATED = "Simulated"
 """How the name of the simulated driver's device begins."""
 SUPPORTED = re.compile(r"gfx(103[0-6]|110[0-3]|115[0-3]|120[01])")
@@ -59,7 +62,8 @@ def narrow(
     found = kfd.nodes(root)
     if any(given.get(name) is not None for name in VISIBLE):
         return None
-    node = kfd.best(found) if wanted is None else _matching(found, wanted)
+    usable = [node for node in found if node.reachable] or found
+    node = kfd.best(usable) if wanted is None else _matching(found, wanted)
     if node is None or len(found) < 2:
         return node
     given["ROCR_VISIBLE_DEVICES"] = node.selector
@@ -85,7 +89,7 @@ def read(driver: Driver, index: int, nodes: Sequence[kfd.Node] = ()) -> Properti
     """Ask the driver; one of ROCm 5, without its newer properties, is asked one by one."""
     address = _of_pci(driver, index)
     if driver.has("hipGetDeviceProperties"):
-        found = driver.call("hipGetDeviceProperties", index)
+        found = driver.properties(index)
         return Properties(
             index=index,
             name=_text(found.name),

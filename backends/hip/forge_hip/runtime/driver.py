@@ -7,6 +7,7 @@ end; and streams, copies and launches are `forge_hip.runtime.stream`'s alone.
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -31,15 +32,23 @@ CALLS = frozenset(
         *("hipModuleLoadData", "hipModuleUnload", "hipModuleGetFunction"),
         "hipModuleLaunchKernel",
         *("hipStreamBeginCapture", "hipStreamEndCapture", "hipGraphInstantiate"),
-        *("hipGraphLaunch", "hipGraphDestroy", "hipGraphExecDestroy"),
+        *(
+            "hipGraphInstantiateWithFlags",
+            "hipGraphLaunch",
+            "hipGraphDestroy",
+            "hipGraphExecDestroy",
+        ),
     }
 )
 """All of HIP that the backend uses."""
 
+_NEW = hasattr(hip, "has_symbol")
+"""Whether the binding is of hip-python 10 or newer."""
 _OK = hip.hipError_t.hipSuccess
 _WAITS = hip.hipError_t.hipErrorNotReady
 _COMPILED = hiprtc.hiprtcResult.HIPRTC_SUCCESS
 _LAUNCH: Any = hip.hipModuleLaunchKernel
+_PROPERTIES: Any = hip.hipDeviceProp_t
 _KINDS = {
     (True, False): hip.hipMemcpyKind.hipMemcpyHostToDevice,
     (False, True): hip.hipMemcpyKind.hipMemcpyDeviceToHost,
@@ -81,13 +90,14 @@ class Driver:
 
     def has(self, name: str) -> bool:
         """Whether binding and library know the function; asking loads the library."""
-        symbol = getattr(hip, "has_symbol", None)
         wanted = "hipGetDevicePropertiesR0600" if name == "hipGetDeviceProperties" else name
         if not hasattr(hip, name):
             return False
         try:
-            return symbol is None or bool(symbol(wanted))
-        except RuntimeError as error:
+            if _NEW:
+                return bool(hip.has_symbol(wanted))
+            return hasattr(ctypes.CDLL(self.path), wanted)
+        except (OSError, RuntimeError) as error:
             raise _absent(error, name) from None
 
     def finished(self, name: str, handle: Any) -> bool:
@@ -138,6 +148,21 @@ class Driver:
         status, _ = self._made(hiprtc.hiprtcCompileProgram, name, arguments, alive=True)
         return "" if status is _COMPILED else str(status.name)
 
+    def properties(self, index: int) -> Any:
+        """hipGetDeviceProperties, in the layout that ROCm has since 6."""
+        if _NEW:
+            return self.call("hipGetDeviceProperties", index)
+        found = _PROPERTIES()
+        self.call("hipGetDeviceProperties", found, index)
+        return found
+
+    def instantiated(self, graph: Any) -> Any:
+        """What hipGraphLaunch takes of a captured graph."""
+        if self.has("hipGraphInstantiateWithFlags"):
+            return self.call("hipGraphInstantiateWithFlags", graph, 0)
+        found = self.call("hipGraphInstantiate", *((graph, 0) if _NEW else (graph, None, 0)))
+        return found[0] if isinstance(found, tuple) else found
+
     def capture_mode(self) -> Any:
         """Of hipStreamBeginCapture: what other threads do is none of its business."""
         return hip.hipStreamCaptureMode.hipStreamCaptureModeThreadLocal
@@ -171,9 +196,9 @@ class Driver:
         return error
 
 
-def _absent(error: RuntimeError, name: str) -> BackendUnavailable:
+def _absent(error: Exception, name: str) -> BackendUnavailable:
     text = str(error)
-    if "symbol" in text:
+    if "symbol" in text or "dlsym" in text:
         return BackendUnavailable(
             f"this ROCm is too old, its libraries have no {name} ({text}): {_INSTALL}"
         )
@@ -185,15 +210,12 @@ def _choose(paths: Mapping[str, str]) -> None:
 
     It asks for each path once, at the first call of the library.
     """
-    try:
-        asked: Any = import_module("rocm.bindings.util.paths")
-    except ImportError:  # hip-python before 10 loads by the plain name
-        if not all(path.endswith(".so") for path in paths.values() if path):
-            raise BackendUnavailable(
-                "this hip-python finds no library with a version in its name: "
-                "pip install -U 'hip-python>=10'"
-            ) from None
+    if not _NEW:  # before version 10 it loads these names when they are first needed
+        for module, name in (("hip.chip", libraries.HIP), ("hip.chiprtc", libraries.HIPRTC)):
+            if paths[name]:
+                vars(import_module(module))["DLL"] = os.fsencode(paths[name])
         return
+    asked: Any = import_module("rocm.bindings.util.paths")
     original = getattr(asked.get_library_path, "original", asked.get_library_path)
 
     def get_library_path(shortname: str, bundled_location: Any = None) -> bytes:

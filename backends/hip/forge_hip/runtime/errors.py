@@ -33,6 +33,7 @@ _ABSENT = frozenset(
     }
 )
 """A machine without a usable GPU says the first to hipGetDeviceCount, the second to the rest."""
+_STARTING = ("hipInit", "hipGetDevice", "hipSetDevice", "hipDeviceGet", "hipStreamCreate")
 _NO_CODE = frozenset(
     {
         *("hipErrorNoBinaryForGpu", "hipErrorInvalidImage", "hipErrorInvalidKernelFile"),
@@ -77,7 +78,7 @@ def failure(code: str, call: str, place: str = "") -> BackendError:
         return BackendError(
             f"the HIP driver does not take code for this GPU ({said}): {_instruction_set_advice()}"
         )
-    if code in _ABSENT:
+    if code in _ABSENT and call.startswith(_STARTING):
         return BackendUnavailable(
             f"HIP finds no AMD GPU that it can use ({said}): `forge doctor` looks at the driver, "
             "/dev/kfd and who may open it"

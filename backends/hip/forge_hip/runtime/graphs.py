@@ -30,8 +30,7 @@ class Graph:
             body()
         (graph,) = made
         try:
-            found = self._driver.call("hipGraphInstantiate", graph, 0)
-            self.handle = found[0] if isinstance(found, tuple) else found
+            self.handle = self._driver.instantiated(graph)
         finally:
             if not self._driver.lost:
                 self._driver.call("hipGraphDestroy", graph)

@@ -20,13 +20,17 @@ _LARGEST = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One GPU: `index` counts KFD's GPUs; `unique` is its own number, 0 where it has none."""
+    """One GPU: `index` counts KFD's GPUs; `unique` is its own number, 0 where it has none.
+
+    `reachable`: this process may open its render node; containers are often given one of several.
+    """
 
     index: int
     address: str
     arch: str
     unique: int
     simds: int
+    reachable: bool = True
 
     @property
     def selector(self) -> str:
@@ -50,7 +54,7 @@ def nodes(root: str = "/") -> list[Node]:
     for name in names:
         values = _properties(folder / name / "properties")
         if values.get("simd_count"):
-            found.append(_node(len(found), values))
+            found.append(_node(len(found), values, Path(root)))
     return found
 
 
@@ -90,7 +94,7 @@ def best(found: Sequence[Node]) -> Node | None:
     return max(found, key=lambda node: (node.rank, -node.index), default=None)
 
 
-def _node(index: int, values: Mapping[str, int]) -> Node:
+def _node(index: int, values: Mapping[str, int], root: Path) -> Node:
     place, domain = values.get("location_id", 0), values.get("domain", 0)
     return Node(
         index,
@@ -98,7 +102,13 @@ def _node(index: int, values: Mapping[str, int]) -> Node:
         arch_of(values.get("gfx_target_version", 0)),
         values.get("unique_id", 0),
         values["simd_count"],
+        _reachable(root, values.get("drm_render_minor", 0)),
     )
+
+
+def _reachable(root: Path, minor: int) -> bool:
+    """Whether its render node can be opened; True where the kernel does not name one."""
+    return not minor or os.access(root / f"dev/dri/renderD{minor}", os.R_OK | os.W_OK)
 
 
 def _properties(path: Path) -> dict[str, int]:

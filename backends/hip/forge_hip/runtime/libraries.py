@@ -28,8 +28,8 @@ def find(
     """The path of the library lib`name`, "" if there is none.
 
     In this order: ROCM_PATH and ROCM_HOME, `near` (the folder of another one of the same release),
-    wheels, LD_LIBRARY_PATH, /opt/rocm* and the system's folders. `root` is for tests. In a folder
-    the plain name comes first, then the highest version.
+    wheels, conda, LD_LIBRARY_PATH, /opt/rocm* and the system's folders. `root` is for tests. In a
+    folder the plain name comes first, then the highest version.
     """
     given = os.environ if environ is None else environ
     for folder in _folders(given, root, near):
@@ -64,6 +64,7 @@ def _folders(environ: Mapping[str, str], root: str, near: str) -> Iterator[Path]
     if near:
         yield Path(near)
     yield from _wheels(sys.path)
+    yield Path(sys.prefix) / "lib"  # conda's
     yield from (Path(p) for p in environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if p)
     base = Path(root)
     yield from (base / folder.lstrip("/") for folder in _FOLDERS)

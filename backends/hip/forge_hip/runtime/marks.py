@@ -14,6 +14,8 @@ from collections.abc import Callable
 _QUIET_S = 0.5
 """Of one native call, before the log is told about it; then again after twice as long."""
 _LOOK_S = 0.25
+_COMPILING = 20
+"""So many times as long for a call of the compiler, which takes seconds when all is well."""
 
 
 def nowhere() -> str:
@@ -90,6 +92,7 @@ class Teller:
             name, calls = marks.call, marks.calls
             if not name or calls != seen:
                 seen, since, patience = calls, time.monotonic(), self._quiet
+                patience *= _COMPILING if name.startswith("hiprtc") else 1
             elif (waited := time.monotonic() - since) > patience:
                 self._write(f"the driver has not returned for {waited:.1f} s; {marks.place()}\n")
                 patience *= 2

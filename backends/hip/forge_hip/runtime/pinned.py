@@ -16,7 +16,7 @@ MAPPED_COHERENT = 0x2 | 0x40000000
 class Pinned:
     """Owns one hipHostMalloc."""
 
-    def __init__(self, driver: Driver, size: int, flags: int) -> None:
+    def __init__(self, driver: Driver, size: int, flags: int = MAPPED_COHERENT) -> None:
         self._driver = driver
         self._host = int(driver.call("hipHostMalloc", size, flags) or 0)
         shown = driver.tried("hipHostGetDevicePointer", self._host, 0)

@@ -6,15 +6,12 @@ The driver is never given a page of a mapped file: with those, uploads of large 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from forge.backend import Array
-from forge_hip.runtime.pinned import MAPPED_COHERENT, Pinned
+from forge_gpu.filling import Filling
+from forge_hip.runtime.pinned import Pinned
 from forge_hip.runtime.pool import Arenas, Pool
 from forge_hip.runtime.regions import ALIGNMENT, Region
 
@@ -24,8 +21,6 @@ if TYPE_CHECKING:
 STEP = 16 << 20
 """Bytes of a piece."""
 PIECES = 3
-_THREADS = min(4, os.cpu_count() or 1)
-_WORTH_A_THREAD = 1 << 20
 
 
 class Ring:
@@ -34,8 +29,8 @@ class Ring:
     def __init__(self, stream: Stream, step: int = STEP) -> None:
         self._stream, self.step = stream, step
         self._room = step + ALIGNMENT  # a kernel may read a word past the last one
-        self._memory = Pinned(stream.driver, PIECES * self._room, MAPPED_COHERENT)
-        self._threads = ThreadPoolExecutor(_THREADS, "forge-staging")
+        self._memory = Pinned(stream.driver, PIECES * self._room)
+        self._filling = Filling()
         self._events: list[Event | None] = [None] * PIECES
         self._next = 0
 
@@ -48,7 +43,7 @@ class Ring:
     def put(self, data: Array) -> tuple[int, Region]:
         """The next piece, which begins with these bytes, `step` at most."""
         index, piece = self.take()
-        self._fill(piece.view()[: len(data)], data)
+        self._filling.fill(piece.view(), data)
         return index, piece
 
     def used(self, index: int) -> None:
@@ -62,7 +57,7 @@ class Ring:
 
     def close(self) -> None:
         """Give it back; what is under way is waited for, within the stream's limit."""
-        self._threads.shutdown()
+        self._filling.close()
         if not self._stream.driver.lost:
             self.finish()
         self._memory.close()
@@ -71,20 +66,6 @@ class Ring:
         event, self._events[index] = self._events[index], None
         if event is not None:
             self._stream.wait(event=event)
-
-    def _fill(self, target: Array, data: Array) -> None:
-        share = max(_WORTH_A_THREAD, -(-len(data) // _THREADS))
-        starts = range(0, len(data), share)
-
-        def copy(start: int) -> None:
-            np.copyto(target[start : start + share], data[start : start + share])
-
-        if len(starts) == 1:
-            copy(0)
-        else:
-            # Numpy copies without the interpreter's lock. The loop waits for all, and for errors.
-            for _ in self._threads.map(copy, starts):
-                pass
 
 
 class Staging:

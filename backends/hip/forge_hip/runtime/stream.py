@@ -174,9 +174,10 @@ class Stream:
                 start += now - looked  # a debugger, a suspended machine
             waited = now - start
             if waited > self.limit:
-                raise BackendHung(
-                    f"{self.name} did not finish a piece of work in {waited:.1f} s{self._place()}"
-                )
+                said = f"{self.name} did not finish a piece of work in {waited:.1f} s"
+                # Whatever is asked of it from now on, if only to close it, would wait as well.
+                self.driver.lost = f"{said}{self._place()}"
+                raise BackendHung(self.driver.lost)
             if waited > patience:
                 # The host may kill this process before the limit; it keeps the log's end.
                 sys.stderr.write(f"waiting for the device for {waited:.1f} s{self._place()}\n")

@@ -13,9 +13,9 @@ from typing import Any
 import vulkan
 
 from forge.backend import BackendUnavailable, Progress
-from forge_gpu import kernels
+from forge_gpu import kept, kernels
 from forge_gpu.kernels import Wanted
-from forge_vulkan.runtime import kept, vk
+from forge_vulkan.runtime import vk
 from forge_vulkan.runtime.device import Gpu
 
 SPIRV = Path(__file__).parent.parent / "spirv"
@@ -50,7 +50,7 @@ class Kernels(kernels.Kernels):
     def __init__(self, gpu: Gpu) -> None:
         super().__init__(gpu)
         self._shapes: dict[_Shape, tuple[Any, Any]] = {}
-        self._file = kept.folder() / f"{_identity(gpu)}.bin"
+        self._file = kept.folder("vulkan") / f"{_identity(gpu)}.bin"
         self._cache = self._opened()
         self._saved = 0
 

@@ -6,7 +6,7 @@
 // this way (runtime/features.py). A wait that does not end makes NaN, which no reply survives.
 //
 // What was written is made available before it is counted. Nothing is invalidated after a wait: a
-// recording never writes what was read since its last barrier (runtime/flow.py), so no cache has it.
+// recording never writes what was read since its last barrier (forge_gpu/flow.py), so no cache has it.
 // Reads of what others made add the `lateness` to their index, so that none can move ahead of it.
 //
 // Needs FLOW_ID and FLOW_BINDING, and `Awaited awaited;` at the end of the push constants.

@@ -67,7 +67,7 @@ def distance(model: TinyModel, found: Array) -> float:
 
 def least_agreement(quant: str) -> float:
     """The least part of positions with the same most likely token: the rest are near ties."""
-    return 0.99 if quant in DIVERGENCE else 0.85
+    return 0.98 if quant in DIVERGENCE else 0.85
 
 
 @dataclass(frozen=True, slots=True)

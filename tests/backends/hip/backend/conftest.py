@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.hipsim.build import BuildError, environment
@@ -27,12 +28,20 @@ def simulated() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
+def faults(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file whose lines are faults of the driver in this process, as HIPSIM_FAULT has them."""
+    path = tmp_path_factory.mktemp("faults") / "now"
+    path.write_text("")
+    return path
+
+
+@pytest.fixture(scope="session")
 def backend(
-    simulated: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    simulated: dict[str, str], faults: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[object]:
     """The backend in this process, with a cache of its own."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in simulated.items():
+        for name, value in {**simulated, "HIPSIM_CTL": str(faults)}.items():
             patch.setenv(name, value)
         patch.setenv("FORGE_HIP_CACHE", str(tmp_path_factory.mktemp("hip")))
         from forge_hip.backend import HipBackend

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -85,6 +86,28 @@ def test_it_computes_from_what_is_in_memory_each_time_that_it_runs(
     assert (recorded.graph is not None) is (graphs and times == 10)
     for start in (1, 100):
         assert bench.result(recorded, start) == expected(start, times)
+    commands.close()
+
+
+@pytest.mark.parametrize("call", ["hipStreamEndCapture", "hipGraphInstantiate"])
+def test_where_a_graph_cannot_be_made_launches_do_the_same(
+    bench: Bench, faults: Path, capfd: pytest.CaptureFixture[str], call: str
+) -> None:
+    commands = Commands(bench.workshop.stream, graphs=True)
+    faults.write_text(f"{call}@1=err:2")
+    recordings = [commands.recording() for _ in range(2)]
+    for recording in recordings:
+        bench.steps(recording, 10)
+    first = recordings[0].end()
+    faults.write_text("")
+    second = recordings[1].end()
+    for recorded in (first, second):
+        assert recorded.graph is None
+        assert bench.result(recorded, 5) == expected(5, 10)
+    assert (
+        f"one by one from now on, as the device has no memory left ({call}"
+        in capfd.readouterr().err
+    )
     commands.close()
 
 

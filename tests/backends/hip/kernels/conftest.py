@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
 from tests.backends.hip.kernels.device import Device, absent
 from tests.backends.hip.kernels.stage import HipDesk, HipStage
+from tests.hipsim import build
 
 ARCH = os.environ.get("FORGE_TEST_HIP_ARCH", "gfx1100")
+"""The target whose kernels this run compiles: a process has devices of one."""
+ORDER = os.environ.get("FORGE_TEST_HIP_ORDER", "forward")
+"""Of a work group's threads: forward, reverse or random."""
 _DEVICES: dict[str, Device] = {}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def driver() -> None:
+    """The simulated driver, unless ROCM_PATH is that of another one."""
+    if "ROCM_PATH" in os.environ or not shutil.which("g++"):
+        return
+    os.environ.update(build.environment(devices=f"arch={ARCH}", order=ORDER, storm=100000))
 
 
 def device_of(arch: str) -> Device:
@@ -20,33 +33,27 @@ def device_of(arch: str) -> Device:
     return _DEVICES.setdefault(arch, Device(arch))
 
 
-def _arch(request: pytest.FixtureRequest) -> str:
-    """A parameter names a target, or what a Vulkan device would do without."""
-    named = str(getattr(request, "param", ""))
-    return named if named.startswith("gfx") else ARCH
-
-
 @pytest.fixture
-def stage(request: pytest.FixtureRequest) -> Iterator[HipStage]:
-    made = HipStage(device_of(_arch(request)))
+def stage() -> Iterator[HipStage]:
+    made = HipStage(device_of(ARCH))
     yield made
     made.clear()
 
 
 @pytest.fixture
-def desk(request: pytest.FixtureRequest) -> Iterator[HipDesk]:
-    made = HipDesk(device_of(_arch(request)))
+def desk() -> Iterator[HipDesk]:
+    made = HipDesk(device_of(ARCH))
     yield made
     made.clear()
 
 
 @pytest.fixture
 def open_desk() -> Iterator[Callable[[str], HipDesk]]:
-    """A desk; one without dot products is of a target that has none."""
+    """Desks; what a target has was chosen when its kernels were compiled."""
     made: list[HipDesk] = []
 
-    def opened(without: str) -> HipDesk:
-        made.append(HipDesk(device_of("gfx1010" if "dot" in without else ARCH)))
+    def opened(_without: str = "") -> HipDesk:
+        made.append(HipDesk(device_of(ARCH)))
         return made[-1]
 
     yield opened

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from forge.backend import Array
+from forge_gpu.features import Features
 from forge_gpu.memory import Region
 from forge_hip import variants
 
@@ -164,6 +165,7 @@ class Tape:
         push: bytes = b"",
         constants: tuple[int, ...] = (),
         subgroup: int = 0,
+        waits: bool = False,
     ) -> None:
         function = self.device.prepare(shader, constants)
         addresses = [each.buffer.address + each.offset for each in bindings]
@@ -182,10 +184,9 @@ class Queue:
             self._device.run(launches)
 
 
-def features(arch: str) -> Any:
+def features(arch: str) -> Features:
     """What steps ask of a device."""
-    matrices = arch.startswith(("gfx11", "gfx12"))
-    return SimpleNamespace(
+    return Features(
         subgroup=32,
         subgroup_least=32,
         subgroup_most=32,
@@ -195,17 +196,12 @@ def features(arch: str) -> Any:
         sizes=True,
         dot=True,
         half=True,
-        coopmat=matrices,
+        coopmat=arch.startswith(("gfx11", "gfx12")),
     )
 
 
 def gpu(arch: str) -> Any:
     """As steps look at a device beyond its features."""
-    limits = SimpleNamespace(
-        maxComputeWorkGroupInvocations=1024, maxComputeWorkGroupSize=(1024, 1024, 1024)
+    return SimpleNamespace(
+        kind="discrete", compute_units=4, group_threads=1024, features=features(arch)
     )
-    listed = SimpleNamespace(limits=limits, device=SimpleNamespace(kind="discrete"))
-    return SimpleNamespace(listed=listed, compute_units=4, features=features(arch), kernels=None)
-
-
-Write = Callable[[Tape], None]

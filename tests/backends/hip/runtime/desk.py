@@ -57,6 +57,6 @@ def kfd(root: Path, gpus: Sequence[dict[str, int]]) -> Path:
             f"cpu_cores_count 0\nsimd_count {gpu.get('simds', 64)}\n"
             f"gfx_target_version {gpu.get('version', 110000)}\n"
             f"location_id {gpu['bus'] << 8}\ndomain {gpu.get('domain', 0)}\n"
-            f"unique_id {gpu.get('unique', 0)}\n"
+            f"unique_id {gpu.get('unique', 0)}\ndrm_render_minor {gpu.get('render', 0)}\n"
         )
     return root

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from tests.backends.hip.runtime.conftest import Play
 from tests.backends.hip.runtime.desk import Desk
 
 from forge.backend import BackendError
-from forge_hip.runtime import kept
+from forge_gpu import kept
 from forge_hip.runtime.compiler import Compiler, Unit
 
 SET = Unit(
@@ -24,8 +25,8 @@ SET = Unit(
 )
 
 
-def made(desk: Desk, folder: Path, **more: object) -> Compiler:
-    return Compiler(desk.driver, "gfx1100", folder, **more)  # type: ignore[arg-type]  # of a test
+def made(desk: Desk, folder: Path) -> Compiler:
+    return Compiler(desk.driver, "gfx1100", folder)
 
 
 def test_what_was_compiled_is_kept_and_found_again(desk: Desk, tmp_path: Path) -> None:
@@ -51,8 +52,8 @@ def test_source_headers_options_and_instruction_set_make_another_object(
         replace(SET, options=("-DMORE=2",)),
         replace(SET, headers=(("value.h", "#define VALUE 1\n"),)),
     ]
-    keys = {compiler.key(unit) for unit in units}
-    keys.add(Compiler(desk.driver, "gfx1201", tmp_path).key(SET))
+    keys = {compiler.shelf(unit).path for unit in units}
+    keys.add(Compiler(desk.driver, "gfx1201", tmp_path).shelf(SET).path)
     assert len(keys) == 5
 
 
@@ -74,7 +75,7 @@ def test_an_object_that_the_driver_does_not_take_is_compiled_anew(
     desk: Desk, tmp_path: Path
 ) -> None:
     compiler = made(desk, tmp_path)
-    kept.write(tmp_path / "gfx1100" / f"{compiler.key(SET)}.co", b"\x7fELF of another release")
+    kept.write(compiler.shelf(SET).path, b"\x7fELF of another release")
     compiler.prepare([SET])
     assert compiler.compiled == 1
     compiler.close()
@@ -108,37 +109,66 @@ def test_a_folder_that_cannot_be_written_costs_only_the_next_start(
     compiler.close()
 
 
-def test_where_hiprtc_fails_an_object_that_was_built_ahead_serves(
-    desk: Desk, tmp_path: Path
-) -> None:
-    good = made(desk, tmp_path / "good")
-    good.prepare([SET])
-    [path] = tmp_path.rglob("*.co")
-    ahead = {"set": kept.read(path)}
-    broken = replace(SET, source="this does not compile")
-    compiler = made(desk, tmp_path / "other", objects=ahead)
-    compiler.prepare([broken])
-    assert compiler.function("set") is not None
-    assert "compile set" in compiler.notes[0]
-    good.close()
+@pytest.fixture
+def older(desk: Desk, tmp_path: Path) -> Iterator[Path]:
+    """The folder of a release that compiled the kernel, and whose name nobody has any more."""
+    compiler = made(desk, tmp_path / "older")
+    compiler.prepare([SET])
+    path = compiler.shelf(SET).path
+    path.rename(path.with_name(path.name.rpartition("-")[0] + "-0123456789abcdef.co"))
+    yield tmp_path / "older"
     compiler.close()
 
 
-def test_a_compilation_that_never_came_back_is_not_tried_again_where_one_was_built_ahead(
-    desk: Desk, tmp_path: Path
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_where_hiprtc_fails_what_another_release_made_serves(
+    play: Play, older: Path, tmp_path: Path, elsewhere: bool
 ) -> None:
-    good = made(desk, tmp_path / "good")
-    good.prepare([SET])
-    [path] = tmp_path.rglob("*.co")
-    compiler = made(desk, tmp_path / "other", objects={"set": kept.read(path)})
-    kept.write(tmp_path / f"other/gfx1100/{compiler.key(SET)}.begun", b"set")
+    folder = tmp_path / "own" if elsewhere else older
+    environ = {"FORGE_HIP_OBJECTS": str(older)} if elsewhere else {}
+    done = play(FALLS_BACK, HIPSIM_FAULT=FAILS, PYTHONPATH=os.getcwd(), OWN=str(folder), **environ)
+    value, note = done.stdout.splitlines()
+    assert value == "42", done.stderr
+    assert "hiprtc failed to compile set" in note
+    assert "code of another release is used" in note
+
+
+def test_where_hiprtc_fails_and_nothing_was_made_before_it_says_so(
+    play: Play, tmp_path: Path
+) -> None:
+    done = play(FALLS_BACK, HIPSIM_FAULT=FAILS, PYTHONPATH=os.getcwd(), OWN=str(tmp_path))
+    assert "BackendError: hiprtc failed to compile set" in done.stderr
+
+
+def test_a_compilation_that_never_came_back_is_not_tried_again_if_there_is_a_way_around(
+    desk: Desk, older: Path
+) -> None:
+    compiler = made(desk, older)
+    compiler.shelf(SET).begin("set")
     compiler.prepare([SET])
     assert compiler.compiled == 0
     assert "did not come back from set" in compiler.notes[0]
-    good.close()
     compiler.close()
 
 
+FAILS = "hiprtcCompileProgram[set]=err:6"
+FALLS_BACK = """
+import os
+from pathlib import Path
+import numpy as np
+from tests.backends.hip.runtime.desk import Desk, ONE
+from tests.backends.hip.runtime.test_compiler import SET
+from forge_hip.runtime.compiler import Compiler
+from forge_hip.runtime.launches import Packed
+
+desk = Desk()
+compiler = Compiler(desk.driver, "gfx1100", Path(os.environ["OWN"]))
+compiler.prepare([SET])
+out = desk.pool.take(4)
+desk.stream.launch(compiler.function("set"), ONE, ONE, Packed([out]))
+print(desk.stream.copy_from(out, np.uint32)[0])
+print(" ".join(compiler.notes[0].split()))
+"""
 ABORTS = """
 import sys
 from pathlib import Path

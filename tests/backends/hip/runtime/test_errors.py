@@ -24,6 +24,7 @@ from forge_hip.runtime.errors import OVERRIDE, HipFailure, failure
         ("hipErrorMemoryAllocation", "hipHostMalloc", BackendOutOfMemory),
         ("hipErrorNoDevice", "hipGetDeviceCount", BackendUnavailable),
         ("hipErrorInvalidDevice", "hipInit", BackendUnavailable),
+        ("hipErrorNoDevice", "hipMemcpyAsync", HipFailure),
         ("hipErrorNotSupported", "hipStreamBeginCapture", BackendUnsupported),
         ("hipErrorNoBinaryForGpu", "hipModuleLoadData", BackendError),
         ("hipErrorInvalidValue", "hipMemcpyAsync", HipFailure),

@@ -81,11 +81,20 @@ def test_a_device_that_is_not_there_brings_a_list_of_those_that_are(tmp_path: Pa
     assert environ == {}
 
 
-@pytest.mark.parametrize("variable", ["ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"])
+@pytest.mark.parametrize("variable", ["ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"])
 def test_what_the_person_chose_stays(tmp_path: Path, variable: str) -> None:
     environ = {variable: "1"}
     assert narrow(None, environ, str(write(tmp_path, [CARD, OWN]))) is None
     assert environ == {variable: "1"}
+
+
+def test_a_gpu_that_this_container_was_not_given_is_not_taken(tmp_path: Path) -> None:
+    root = write(tmp_path, [{**CARD, "render": 128}, {**OWN, "render": 129}])
+    (root / "dev/dri").mkdir(parents=True)
+    (root / "dev/dri/renderD129").write_bytes(b"")
+    node = narrow(None, {}, str(root))
+    assert node is not None
+    assert node.address == "0000:0f:00.0"
 
 
 def test_one_gpu_alone_needs_no_choice(tmp_path: Path) -> None:

@@ -42,6 +42,12 @@ def test_a_wheels_library_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert libraries.find("amdhip64", {}, str(tmp_path)) == str(lib / "libamdhip64.so.7")
 
 
+def test_condas_library_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lib = put(tmp_path / "env/lib", "libamdhip64.so.6")
+    monkeypatch.setattr("sys.prefix", str(tmp_path / "env"))
+    assert libraries.find("amdhip64", {}, str(tmp_path)) == str(lib / "libamdhip64.so.6")
+
+
 def test_a_release_of_its_own_folder_is_found_and_the_newest_of_two(tmp_path: Path) -> None:
     put(tmp_path / "opt/rocm-6.4.0/lib", "libamdhip64.so.6")
     new = put(tmp_path / "opt/rocm-10.0.0/lib", "libamdhip64.so.7")

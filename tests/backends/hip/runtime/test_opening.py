@@ -91,10 +91,9 @@ def test_of_a_card_and_an_integrated_gpu_the_driver_is_shown_the_card(open_, tmp
     assert [one["id"] for one in found["devices"]] == ["1", "0"]
 
 
-@pytest.mark.parametrize("wanted", ["0", "0000:0f:00.0", "gfx1036"])
-def test_the_integrated_gpu_is_opened_when_it_is_asked_for(open_, tmp_path, wanted: str) -> None:
+def test_the_integrated_gpu_is_opened_when_it_is_asked_for(open_, tmp_path) -> None:
     root = str(kfd(tmp_path, NODES))
-    found = open_({"HIPSIM_DEVICES": f"{IGPU};{CARD}"}, root=root, device=wanted)
+    found = open_({"HIPSIM_DEVICES": f"{IGPU};{CARD}"}, root=root, device="0000:0f:00.0")
     assert found["device"]["name"] == "Simulated APU"
 
 
@@ -141,16 +140,14 @@ def test_an_override_is_reported_and_blamed_where_it_changes_the_gpu(open_, tmp_
     assert advice.startswith("unset HSA_OVERRIDE_GFX_VERSION")
 
 
-@pytest.mark.parametrize("arch", ["gfx906", "gfx1010"])
-def test_a_gpu_that_the_kernels_are_not_for_is_left_to_vulkan(open_, tmp_path, arch: str) -> None:
-    devices = f"name=Vega,arch={arch}"
+def test_a_gpu_that_the_kernels_are_not_for_is_left_to_vulkan(open_) -> None:
+    devices = "name=Navi 10,arch=gfx1010"
     found = open_({"HIPSIM_DEVICES": devices}, asked=False)
     assert "for RDNA2 to RDNA4" in found["error"]
 
 
-@pytest.mark.parametrize("text", ["soon", "-1", "nan"])
-def test_a_limit_that_is_no_time_is_refused(open_, text: str) -> None:
-    assert "give seconds" in open_(options={"limit": text})["error"]
+def test_a_limit_that_is_no_time_is_refused(open_) -> None:
+    assert "give seconds" in open_(options={"limit": "nan"})["error"]
 
 
 def test_the_environment_is_the_workers_own(open_, tmp_path: Path) -> None:

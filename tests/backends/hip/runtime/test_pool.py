@@ -18,7 +18,7 @@ def test_a_thousand_regions_take_one_allocation(desk: Desk) -> None:
     pool = Pool(desk.driver)
     arenas = Arenas(pool)
     regions = [arenas.region(4096) for _ in range(1000)]
-    assert (pool.counts.allocations, pool.arenas) == (1, 1)
+    assert (pool.device.made, pool.arenas) == (1, 1)
     assert not any(a.meets(b) for a, b in pairwise(regions))
     assert all(region.address % 256 == 0 for region in regions)
     arenas.close()
@@ -36,7 +36,7 @@ def test_what_is_given_back_is_taken_again_and_joins_its_neighbours(desk: Desk) 
     pool.give(c)
     pool.give(whole)
     assert pool.take(MIB).address == a.address
-    assert pool.counts.allocations == 1
+    assert pool.device.made == 1
     pool.close()
 
 
@@ -84,10 +84,22 @@ def test_the_host_sees_pinned_memory_and_no_other(desk: Desk) -> None:
     region.view(np.uint32)[:] = 7
     assert region.part(4, 4).view(np.uint32).tolist() == [7]
     assert host.mapped
-    assert pool.counts.allocations == 0
+    assert pool.device.made == 0
     host.close()
     with pytest.raises(ValueError, match="does not see"):
         Region(1000, 100).view()
+
+
+def test_pinned_memory_is_pooled_as_well(desk: Desk) -> None:
+    pool = Pool(desk.driver)
+    for _ in range(100):
+        hosts = [Arenas(pool, "host", MIB) for _ in range(4)]
+        regions = [arenas.region(1000) for arenas in hosts]
+        assert len({region.address for region in regions}) == 4
+        for arenas in hosts:
+            arenas.close()
+    assert (pool.host.made, pool.device.made) == (1, 0)
+    pool.close()
 
 
 def test_each_region_can_be_an_allocation_of_its_own_to_find_overruns(

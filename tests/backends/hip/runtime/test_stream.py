@@ -83,7 +83,7 @@ def test_times_on_the_device_are_told_between_events(desk: Desk) -> None:
 @pytest.mark.parametrize("direct", [True, False])
 def test_pieces_of_a_weight_reach_the_kernels_that_sort_them(desk: Desk, direct: bool) -> None:
     target, data = desk.pool.take(40_000), numbers(40_000)
-    held = desk.pool.counts.allocations
+    held = desk.pool.device.made
     staging = Staging(desk.stream, desk.pool, direct, 3000)
     for start in range(0, len(data), staging.step):
         piece = data[start : start + staging.step].copy()
@@ -96,13 +96,14 @@ def test_pieces_of_a_weight_reach_the_kernels_that_sort_them(desk: Desk, direct:
         piece[:] = 0
     staging.close()
     assert np.array_equal(desk.stream.copy_from(target)[: len(data)], data)
-    assert desk.pool.counts.allocations == held, "it found room in an arena that was there"
+    assert desk.pool.device.made == held, "it found room in an arena that was there"
 
 
 STALL = """
 import sys
+import time
 from tests.backends.hip.runtime.desk import Desk
-from forge.backend import BackendHung
+from forge.backend import BackendHung, BackendLost
 from forge_hip.runtime.pool import Arenas
 from forge_hip.runtime.ping import Layers
 
@@ -121,6 +122,13 @@ try:
     desk.plus(1, 2)
 except BackendHung as error:
     print(error)
+try:
+    desk.stream.wait()
+except BackendLost as error:
+    print("again:", error)
+started = time.monotonic()
+desk.close()
+print("closed at once:", time.monotonic() - started < 0.5)
 """
 
 
@@ -129,6 +137,8 @@ def test_a_device_that_stops_is_noticed_and_its_layer_named(play: Play) -> None:
     assert "did not finish a piece of work in" in done.stdout, done.stderr
     assert "the last that it began: layer 7" in done.stdout
     assert "waiting for the device for" in done.stderr
+    assert "again: the device did not finish" in done.stdout
+    assert "closed at once: True" in done.stdout
 
 
 COUNTED = """

@@ -73,11 +73,12 @@ def self_test(
     # What it would be trusted for needs all of it.
     whole = soaked is not None and types is None
     if whole or not report.ok:
-        _remember(spec, options, report)
+        remember(spec, options, report)
     return report
 
 
-def _remember(spec: BackendSpec, options: WorkerOptions, report: Report) -> None:
+def remember(spec: BackendSpec, options: WorkerOptions, report: Report) -> None:
+    """Keep the outcome, for the device that the backend opened last."""
     wrong = [answer.name for answer in report.answers if not answer.ok]
     detail = ", ".join(wrong) or report.stopped or ("" if report.ok else "the soak")
     with closing(Past(options, Ledger.open())) as past:

@@ -1,4 +1,4 @@
-"""A driver's compiled pipelines on disk: all of what was written, or nothing.
+"""What a driver compiled, on disk: all of what was written, or nothing.
 
 A driver looks at the header of what it is given; not every one survives damage behind it.
 """
@@ -15,10 +15,10 @@ import platformdirs
 _DIGEST = hashlib.sha256().digest_size
 
 
-def folder() -> Path:
-    """Where compiled pipelines are kept between starts."""
-    given = os.environ.get("FORGE_VULKAN_CACHE")
-    return Path(given) if given else platformdirs.user_cache_path("forge") / "vulkan"
+def folder(backend: str) -> Path:
+    """Where a backend's compiled code is kept between starts: FORGE_NAME_CACHE, or the cache."""
+    given = os.environ.get(f"FORGE_{backend.upper()}_CACHE")
+    return Path(given) if given else platformdirs.user_cache_path("forge") / backend
 
 
 def read(path: Path) -> bytes:

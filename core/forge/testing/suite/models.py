@@ -137,7 +137,7 @@ def prefill(
 
 
 def same(found: Array, expected: Array, quant: str = "f16", spared: int = 0) -> None:
-    """Two ways to the same logits may differ by rounding and no more, but for `spared` positions."""
+    """Two ways to the same logits differ by rounding and no more, but for `spared` positions."""
     each = sorted(divergence(e[None], f[None]) for e, f in zip(expected, found, strict=True))
     kept = each[: len(each) - spared]
     assert kept[-1] <= 10 * bound(quant), f"KL divergence {kept[-1]:.3g}"

@@ -180,7 +180,7 @@ INLINE void run(
         if (STAY) {
             UNROLL for (u32 d = 0; d < SIZE / 16; d++) {
                 score(scores, queries[STAY ? d : 0], d);
-            keep_order();
+                keep_order();
             }
         } else {
             ONE_BY_ONE for (u32 d = 0; d < SIZE / 16; d++) score(scores, operand(my_queries + 2 * d, KEY_STEP), d);

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import struct
 from array import array
 from typing import Any
 
 from hip import hip
 
-from .gpu import Gpu, check
+from .gpu import Gpu, check, compiled
 
 WAVES = """
 extern "C" __global__ void lanes(int* y) {
@@ -218,3 +219,18 @@ extern "C" __global__ void both(float* y) {
     gpu.launch("both", y, threads=32)
     found = gpu.read(y, 128)
     return found[:64] == found[64:] and len(set(found[:32])) == 1
+
+
+def compile_only(source: str) -> int:
+    """The size of the code."""
+    return len(compiled(source + 'extern "C" __global__ void nothing() {}'))
+
+
+def misaligned() -> list[int]:
+    """A load of four bytes from an odd address, which a GPU may refuse."""
+    source = 'extern "C" __global__ void odd(int* y, int at) { *y = *(int*)((char*)y + at); }'
+    gpu = Gpu(source)
+    y = gpu.malloc()
+    gpu.write(y, array("i", [1, 0, 0, 0]))
+    gpu.launch("odd", y, ctypes.c_int(5), threads=1)
+    return gpu.read(y, 1, "i")

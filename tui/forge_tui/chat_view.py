@@ -28,6 +28,7 @@ class ChatView(App[int]):
     Screen { layers: base over; }
     #middle { height: 1fr; }
     Footer { dock: none; }
+    FooterKey .footer-key--key { color: $foreground; }
     """
     ENABLE_COMMAND_PALETTE: ClassVar[bool] = True
 

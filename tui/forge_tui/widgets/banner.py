@@ -13,8 +13,8 @@ class Banner(Static):
 
     DEFAULT_CSS = """
     Banner { height: auto; max-height: 3; display: none; padding: 0 1; }
-    Banner.-told { display: block; background: $warning 20%; color: $text-warning; }
-    Banner.-error { background: $error 20%; color: $text-error; }
+    Banner.-told { display: block; background: $warning 20%; color: $foreground; }
+    Banner.-error { background: $error 20%; color: $foreground; }
     """
 
     def __init__(self, id: str | None = None) -> None:

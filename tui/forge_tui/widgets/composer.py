@@ -23,6 +23,7 @@ class Composer(TextArea):
         border: round $foreground 40%; background: $background; scrollbar-size-vertical: 1;
     }
     Composer:focus { border: round $accent; }
+    Composer, Composer:focus { border-title-color: $foreground; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "submit", "Send"),

@@ -46,10 +46,7 @@ def built(sources: Path, name: str, options: Sequence[str], extras: Sequence[Pat
     It is built once per content of the sources and options, by one process at a time; `extras` are
     folders that are copied beside lib/. Raises BuildError.
     """
-    digest = hashlib.sha256(repr((_compiler_version(), options)).encode())
-    for each in sorted({*_texts(sources), *_texts(HERE)}):
-        digest.update(str(each.relative_to(HERE.parent)).encode() + b"\0" + each.read_bytes())
-    folder = _cache() / f"{name}-{digest.hexdigest()[:16]}"
+    folder = _cache() / f"{name}-{_digest(sources, HERE, options=options)}"
     if not folder.exists():
         with _alone(folder.with_suffix(".lock")):
             if not folder.exists():
@@ -57,8 +54,13 @@ def built(sources: Path, name: str, options: Sequence[str], extras: Sequence[Pat
     return folder
 
 
-def _texts(folder: Path) -> Iterator[Path]:
-    return (each for each in folder.rglob("*") if each.suffix in (".cpp", ".h"))
+def _digest(*folders: Path, options: Sequence[str] = ()) -> str:
+    """Of all sources in these folders, and of what compiles them."""
+    found = hashlib.sha256(repr((_compiler_version(), options)).encode())
+    texts = {each for folder in folders for each in folder.rglob("*")}
+    for each in sorted(each for each in texts if each.suffix in (".cpp", ".h")):
+        found.update(str(each.relative_to(HERE.parent)).encode() + b"\0" + each.read_bytes())
+    return found.hexdigest()[:16]
 
 
 def _build(folder: Path, sources: Path, options: Sequence[str], extras: Sequence[Path]) -> None:
@@ -67,6 +69,7 @@ def _build(folder: Path, sources: Path, options: Sequence[str], extras: Sequence
         (work / "lib").mkdir()
         for extra in extras:
             shutil.copytree(extra, work / extra.name)
+        (work / "version").write_text(_digest(*extras, sources / "compiler"))
         running = [
             subprocess.Popen(
                 [

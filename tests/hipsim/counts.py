@@ -13,7 +13,8 @@ def counts(folder: Path) -> Counter[str]:
     """What all processes counted together, those that were killed too.
 
     A call's own name counts the calls, `launch:NAME` and `run:NAME` the launches of a kernel and
-    how often it ran (a graph's replays run and launch nothing), `copied:h2d` the bytes of copies,
+    how often it ran (a graph's replays run and launch nothing), `ns:NAME` the nanoseconds of the
+    processor that this took, `copied:h2d` the bytes of copies,
     `hipMalloc:bytes` those of allocations, `misuse:...` what strict mode refuses, `fault:RULE` how
     often a fault was injected.
     """

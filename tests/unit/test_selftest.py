@@ -77,6 +77,13 @@ def test_it_goes_on_until_the_time_is_over() -> None:
     assert found.seconds >= 12
 
 
+def test_a_slow_device_is_not_asked_for_hours() -> None:
+    ticks = iter(range(0, 10_000, 50))
+    found = soak(Talker(lambda *_: [1]), 1, clock=lambda: float(next(ticks)))  # type: ignore[arg-type]  # as above
+    assert found.ok
+    assert found.replies < 6
+
+
 def test_a_context_that_is_small_leaves_long_prompts_out() -> None:
     talker = Talker(lambda *_: [1], context=60)
     assert soak(talker, 0).replies == 4  # type: ignore[arg-type]  # as above

@@ -9,6 +9,7 @@ from forge.backend import Backend, Executable, Graph, Node, Progress, Value, Wei
 from forge_gpu.executable import GpuExecutable
 from forge_gpu.kernels import Kernels
 from forge_gpu.kv import check
+from forge_gpu.loading import sorters
 from forge_gpu.rehearsal import wanted
 from forge_gpu.sizes import Sizes
 from forge_gpu.support import supported
@@ -39,7 +40,7 @@ class GpuBackend(Backend):
         for spec in graph.state.values():
             check(spec, self.kernels.gpu.features)
         sizes = self._sizes(graph)
-        self.kernels.prepare(wanted(sizes, self.kernels), progress)
+        self._prepare(sizes, progress)
         made = GpuExecutable(sizes, weights, progress, self.workshop)
         self.kernels.save()
         return made
@@ -48,12 +49,17 @@ class GpuBackend(Backend):
         """Have the graph's kernels compiled; for others there is nothing to prepare."""
         if graph is None:
             return ""
-        self.kernels.prepare(wanted(self._sizes(graph), self.kernels), progress)
+        self._prepare(self._sizes(graph), progress)
         return str(self.kernels.folder)
 
     def required(self, graph: Graph) -> int:
         """Weights in planes, caches, and one chunk's activations."""
         return self._sizes(graph).total
+
+    def _prepare(self, sizes: Sizes, progress: Progress) -> None:
+        """Compile what loading and running take."""
+        asked = [*sorters(sizes.placement), *wanted(sizes, self.kernels)]
+        self.kernels.prepare(asked, progress)
 
     def _sizes(self, graph: Graph) -> Sizes:
         return Sizes(graph, self.kernels, self.config.frugal)

@@ -44,6 +44,7 @@ class GpuExecutable(Executable):
     ) -> None:
         self._sizes, self._workshop = sizes, workshop
         self._queue, self._pace = workshop.queue, workshop.pace
+        self._queue.where = nowhere  # another graph's marks say nothing of this one's load
         self._plan, self.chunk = sizes.plan, sizes.chunk
         self._kernels: Kernels = sizes.kernels
         self._open = True

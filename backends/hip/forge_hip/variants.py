@@ -81,7 +81,7 @@ class Source:
 @cache
 def kernels() -> Mapping[str, Kernel]:
     """Every kernel by name. Raises SourceError with file and line."""
-    return MappingProxyType({path.stem: _kernel(path) for path in sorted(KERNELS.glob("*.hip"))})
+    return MappingProxyType({path.stem: described(path) for path in sorted(KERNELS.glob("*.hip"))})
 
 
 def split(kernel: str) -> tuple[Kernel, dict[str, str]]:
@@ -170,7 +170,8 @@ def _inlined(path: Path, seen: set[Path]) -> Iterator[str]:
         yield f'#line {number + 1} "{path.name}"'
 
 
-def _kernel(path: Path) -> Kernel:
+def described(path: Path) -> Kernel:
+    """What a file says of itself. Raises SourceError with file and line."""
     text = path.read_text("utf-8")
     run = _RUN.search(text)
     if not run:

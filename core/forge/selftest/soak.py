@@ -27,6 +27,7 @@ PASSAGE = (
     "with a neighbour. She laughed, but in the dry year she went with him."
 )
 """Scored on the backend and on the floor."""
+_LONGER = 6
 APART = 0.02
 """Of the two logarithms of perplexity: int8 activations make a tenth of that."""
 
@@ -72,7 +73,8 @@ def soak(
 ) -> Soak:
     """Greedy replies to prompts of several lengths, from an empty cache, until the time is over.
 
-    Each prompt is answered at least twice. A failure of the backend ends it and is its detail.
+    Each prompt is answered at least twice, if that takes no more than six times as long and a
+    minute. A failure of the backend ends it and is its detail.
     """
     size, started = engine.tokenizer.size, clock()
     first: dict[int, tuple[int, ...]] = {}
@@ -80,7 +82,8 @@ def soak(
     replies = tokens = differing = 0
     detail = ""
     lengths = [n for n in PROMPTS if n + REPLY < engine.context] or [1]
-    while replies < 2 * len(lengths) or clock() - started < seconds:
+    longest = _LONGER * seconds + 60
+    while (took := clock() - started) < seconds or (replies < 2 * len(lengths) and took < longest):
         length = lengths[replies % len(lengths)]
         try:
             done = _reply(engine, [(i * 7919 + 11) % size for i in range(length)])

@@ -34,6 +34,20 @@ def test_nothing_is_named_before_anything_ran(desk: Desk, path: Path, queue: Cou
     made.close()
 
 
+def test_a_graph_that_is_loaded_beside_another_is_not_said_to_be_at_its_layers(
+    desk: Desk, path: Path, queue: Counted
+) -> None:
+    made = executable(desk, path, queue=queue)
+    feed(made, [1])
+    assert queue.where() != ""
+    beside = executable(desk, path, queue=queue)
+    assert queue.where() == ""
+    feed(made, [2], 1, rows="none")
+    assert queue.where() == "layer 2"
+    for each in (made, beside):
+        each.close()
+
+
 @pytest.mark.parametrize("tokens", [1, 9])
 def test_a_run_ends_behind_the_last_layer_or_in_it(
     desk: Desk, path: Path, queue: Counted, tokens: int

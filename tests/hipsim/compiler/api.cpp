@@ -28,15 +28,20 @@ const char* const names[] = {
 
 bool begins(const std::string& text, const char* with) { return text.rfind(with, 0) == 0; }
 
-// What the fault script says, if the driver is loaded too.
-int obey(const char* call, const char* description) {
+// A function of the driver's library, which lies beside this one.
+template <class Function>
+Function of_the_driver(const char* name) {
   Dl_info here = {};
   dladdr(reinterpret_cast<void*>(&begins), &here);
   std::string driver = here.dli_fname;
   driver = driver.substr(0, driver.rfind('/')) + "/libamdhip64.so";
   void* const library = dlopen(driver.c_str(), RTLD_NOW);
-  using Enter = int (*)(const char*, const char*);
-  const auto enter = library ? reinterpret_cast<Enter>(dlsym(library, "hipsim_enter_call")) : nullptr;
+  return reinterpret_cast<Function>(library ? dlsym(library, name) : nullptr);
+}
+
+// What the fault script says.
+int obey(const char* call, const char* description) {
+  const auto enter = of_the_driver<int (*)(const char*, const char*)>("hipsim_enter_call");
   return enter ? enter(call, description) : 0;
 }
 
@@ -57,7 +62,12 @@ bool understand(Program& program, int count, const char** given, Options& option
       return false;
     }
   }
-  if (options.arch.empty()) program.log = "hipsim needs --offload-arch\n";
+  if (options.arch.empty()) {  // as the real one: for the GPU that there is
+    const auto arch = of_the_driver<const char* (*)()>("hipsim_current_arch");
+    options.arch = arch ? arch() : "";
+    options.arch = options.arch.substr(0, options.arch.find(':'));
+  }
+  if (options.arch.empty()) program.log = "there is no GPU to compile for\n";
   return !options.arch.empty();
 }
 

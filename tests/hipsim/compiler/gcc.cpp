@@ -32,7 +32,7 @@ void write(const std::string& path, const std::string& text) {
   std::ofstream(path, std::ios::binary) << text;
 }
 
-// The folder above lib/, named after the hash of hipsim's own sources.
+// The folder above lib/: one of several versions of hipsim, which share what they compile.
 std::string home() {
   Dl_info here = {};
   dladdr(reinterpret_cast<void*>(&home), &here);
@@ -50,6 +50,9 @@ std::string hash(const std::string& text) {
   snprintf(name, sizeof name, "%016lx%016lx", (unsigned long)(state >> 64), (unsigned long)state);
   return name;
 }
+
+// What the prelude and the way of compiling are, as build.py wrote it down.
+std::string version() { return read(home() + "/version"); }
 
 // What -march=native depends on.
 std::string processor() {
@@ -177,10 +180,10 @@ bool build(Program& program, const Options& options, const Words& words, const s
 
 bool compile(Program& program, const Options& options) {
   const Words words = command(options);
-  std::string everything = home() + processor() + program.name + '\0' + program.source;
+  std::string everything = version() + processor() + program.name + '\0' + program.source;
   for (const std::string& word : words) everything += '\0' + word;
   for (const auto& header : program.headers) everything += '\0' + header.first + '\0' + header.second;
-  const std::string folder = home() + "/kernels";
+  const std::string folder = home() + "/../kernels";
   mkdir(folder.c_str(), 0700);
   const std::string cached = folder + "/" + hash(everything);
   if (!options.reads_folders) program.code = read(cached);

@@ -34,6 +34,11 @@ int minor_of(const std::string& arch) { return number_of(arch, arch.size() > 6 ?
 
 }  // namespace
 
+// For the compiler's library, where it is not told a target.
+extern "C" __attribute__((visibility("default"))) const char* hipsim_current_arch() {
+  return devices().empty() ? "" : devices()[(size_t)current_device()].arch.c_str();
+}
+
 HIP_API hipInit(unsigned) {
   Call call("hipInit");
   call.require(!devices().empty(), hipErrorNoDevice);

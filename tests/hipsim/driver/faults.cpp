@@ -116,10 +116,10 @@ bool matches(const Rule& rule, const char* call, const char* description, size_t
 }
 
 void act(const std::string& action, Verdict& verdict) {
+  if (action.rfind("slow:", 0) != 0) wound();
   if (action == "hang") {
     hang();
   } else if (action == "spin") {
-    wound();
     for (volatile unsigned long turns = 0;; turns = turns + 1) {
     }
   } else if (action == "crash") {
@@ -129,7 +129,6 @@ void act(const std::string& action, Verdict& verdict) {
     say("Memory access fault by GPU node-1 on address (nil). Reason: Page not present.");
     abort();
   } else if (action == "stall") {
-    wound();
     verdict.stall = true;
   } else if (action == "corrupt") {
     verdict.corrupt = true;

@@ -4,7 +4,7 @@
 //
 // `call` is a HIP function, or `device` for the moment at which the device does the work. The
 // conditions, separated by spaces, must all hold: <bytes or >bytes of its size, `wounded` (a
-// process before this one lost or hung the device, see HIPSIM_WOUNDS), or a word that the call's
+// fault was injected into a process before this one, see HIPSIM_WOUNDS), or a word that the call's
 // description contains (a kernel's name, h2d, d2h, d2d, pageable, pinned, null). `@n` is the nth
 // match only, `@n+` from the nth on; without it every match counts.
 //

@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <time.h>
 #include <ucontext.h>
 
 #include <cstring>
@@ -77,6 +78,13 @@ Order order() {
   return name == "reverse" ? Order::reverse : name == "random" ? Order::random : Order::forward;
 }
 
+// Of this thread's processor time.
+unsigned long nanoseconds() {
+  timespec now;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return (unsigned long)now.tv_sec * 1000000000ul + (unsigned long)now.tv_nsec;
+}
+
 hipError run_blocks(Launch& launch, char* dynamic) {
   const Module& module = *launch.module;
   const unsigned threads = launch.block.x * launch.block.y * launch.block.z;
@@ -113,7 +121,10 @@ hipError run(Launch& launch) {
   const int number = sigsetjmp(out_of_the_kernel, 1);
   if (number) return stopped_by(number, launch.kernel->name);
   in_a_kernel = 1;
-  return run_blocks(launch, aligned);
+  const unsigned long begun = nanoseconds();
+  const hipError error = run_blocks(launch, aligned);
+  count(std::string("ns:") + launch.kernel->name, nanoseconds() - begun);
+  return error;
 }
 
 }  // namespace hipsim

@@ -20,7 +20,7 @@ struct Settings {
   std::string control;    // HIPSIM_CTL: a file of further faults, read again when it changes
   std::string counters;   // HIPSIM_COUNTERS: a folder
   std::string trace;      // HIPSIM_TRACE: a file that each call adds a line to
-  std::string wounds;     // HIPSIM_WOUNDS: a file that a lost or hung device leaves behind
+  std::string wounds;     // HIPSIM_WOUNDS: a file that the first fault leaves behind
 };
 
 // Read once, at the first call.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -65,6 +66,48 @@ def test_a_file_cut_short_is_set_aside_and_read_as_far_as_it_goes(path):
     with Store(path) as store:
         assert store.notes
         assert sum(c.messages for c in store.conversations()) >= 20
+
+
+def test_whatever_happened_to_the_bytes_the_store_opens_and_goes_on(tmp_path):
+    with Store(tmp_path / "good.db") as store:
+        for number in range(5):
+            talk, parent = store.create("m", "s", {"a": number}), None
+            for text in range(8):
+                parent = store.add(talk.id, parent, "user", f"{number} {text} " + "z" * 400).id
+    good = (tmp_path / "good.db").read_bytes()
+    for seed in range(24):
+        moments, data = random.Random(f"seed {seed}"), bytearray(good)
+        place = moments.randrange(100, len(data)) if seed % 4 else moments.randrange(50)
+        match seed % 3:
+            case 0:
+                data[place : place + 40] = moments.randbytes(40)
+            case 1:
+                del data[place:]
+            case 2:
+                data[place:place] = moments.randbytes(moments.randrange(5000))
+        path = tmp_path / str(seed) / "conversations.db"
+        path.parent.mkdir()
+        path.write_bytes(data)
+        with Store(path) as store:
+            for found in store.conversations():
+                store.messages(found.id)
+                store.export(found.id, "json")
+            store.conversations("words")
+            store.add(store.create().id, None, "user", "it goes on")
+
+
+def test_rows_around_a_lost_page_are_kept(path):
+    with Store(path) as store:
+        talk = store.create()
+        for number in range(300):
+            store.add(talk.id, None, "user", f"question {number} " + "x" * 300)
+    data = bytearray(path.read_bytes())
+    for page in (10, 20):
+        data[page * 4096 : (page + 1) * 4096] = b"\xaa" * 4096
+    path.write_bytes(data)
+    with Store(path) as store:
+        [found] = store.conversations()
+        assert found.messages >= 270
 
 
 def test_a_newer_forges_file_is_left_alone(path):

@@ -49,6 +49,7 @@ class MonitorScreen(Screen[None]):
     MonitorScreen .column { width: 1fr; height: 1fr; }
     MonitorScreen #monitor-reasons { height: 1fr; }
     MonitorScreen WorkerLog { height: 12; border-top: solid $panel; padding: 0 1; }
+    MonitorScreen FooterKey .footer-key--key { color: $foreground; }
     MonitorScreen.-narrow #monitor-columns { layout: vertical; }
     MonitorScreen.-narrow .column { height: auto; }
     MonitorScreen.-narrow #monitor-reasons { height: auto; }

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from textual.content import Content
-from textual.reactive import reactive
 from textual.widget import Widget
 
 from forge_tui.monitor.rows import Row, drawn
@@ -20,22 +19,29 @@ class Section(Widget):
     Section .title { text-style: bold; }
     """
 
-    shown: reactive[tuple[Row, ...]] = reactive((), layout=True)
-
     def __init__(
         self, title: str, rows: Callable[[MonitorState], Iterable[Row]], *, id: str | None = None
     ) -> None:
         super().__init__(id=id)
         self._title = title
         self._rows = rows
+        self._shown: tuple[Row, ...] = ()
+        self._height = 0
 
     def show(self, state: MonitorState) -> None:
         """Draw that state; a section without rows takes no place."""
-        self.shown = tuple(self._rows(state))
-        self.display = bool(self.shown)
+        shown = tuple(self._rows(state))
+        if shown == self._shown:
+            return
+        self._shown = shown
+        self.display = bool(shown)
+        height = self.render().plain.count("\n")
+        # To place everything anew costs more than to draw it: only where a line came or went.
+        self.refresh(layout=height != self._height)
+        self._height = height
 
     def render(self) -> Content:
         """The title, and the rows below it."""
         title = Content.styled(self._title, "bold $text-primary")
         width = self.content_size.width or self.container_size.width
-        return Content("\n").join([title, drawn(self.shown, width)])
+        return Content("\n").join([title, drawn(self._shown, width)])

@@ -41,6 +41,8 @@ class SessionsScreen(Screen[int | None]):
     SessionsScreen OptionList { width: 1fr; height: 1fr; }
     SessionsScreen #sessions-preview { width: 1fr; height: 1fr; padding: 0 1; display: none; }
     SessionsScreen.-wide #sessions-preview { display: block; }
+    SessionsScreen Input > .input--placeholder { color: $foreground 80%; }
+    SessionsScreen FooterKey .footer-key--key { color: $foreground; }
     """
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012  # as Textual types it
     BINDINGS: ClassVar[list[BindingType]] = [

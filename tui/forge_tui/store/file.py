@@ -14,6 +14,7 @@ from forge_tui.store.records import HistoryError
 from forge_tui.store.salvage import salvage
 
 _BESIDE = ("-wal", "-shm", "-journal")
+_READ_ONLY, _SHORT_READ = 8, 522
 
 
 def prepare(path: Path) -> list[str]:
@@ -40,10 +41,20 @@ def _checked(path: Path) -> None:
         with closing(connect(path)) as connection:
             schema.migrate(connection)
             schema.check(connection)
-    except sqlite3.DatabaseError as error:
-        if schema.is_damage(error):
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        if schema.is_damage(error) or _is_odd(error, path):
             raise schema.Damaged(str(error)) from None
         raise
+
+
+def _is_odd(error: Exception, path: Path) -> bool:
+    """Whether a sound file never makes our statements fail so: ERROR, FORMAT, or a short read.
+
+    SQLite also calls a file read-only whose header is odd. Source: sqlite.org/rescode.html.
+    """
+    code = getattr(error, "sqlite_errorcode", 0)
+    may = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK | os.X_OK)
+    return code == _SHORT_READ or code & 0xFF in (1, 24) or (code & 0xFF == _READ_ONLY and may)
 
 
 def _begin_anew(path: Path, damage: schema.Damaged) -> str:

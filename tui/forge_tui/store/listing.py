@@ -48,9 +48,10 @@ def search(db: Connection, words: str) -> list[Conversation]:
     select = f"SELECT {CONVERSATION} FROM conversations WHERE deleted IS NULL"
     folded = [word.casefold() for word in clean(words).split()]
     for _ in folded:
-        select += (
-            " AND (instr(folded(title || ' ' || model), ?) OR EXISTS (SELECT 1 FROM messages"
-            " WHERE conversation = conversations.id AND instr(folded(text), ?)))"
+        select += (  # as bytes: where somebody stored no UTF-8, a text could not be handed over
+            " AND (instr(folded(CAST(title || ' ' || model AS BLOB)), ?)"
+            " OR EXISTS (SELECT 1 FROM messages WHERE conversation = conversations.id"
+            " AND instr(folded(CAST(text AS BLOB)), ?)))"
         )
     twice = [word for word in folded for _ in range(2)]
     return [

@@ -11,7 +11,9 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-_TABLES = ("conversations", "messages", "pieces")
+_KEYS = {"conversations": "id", "messages": "id", "pieces": "message, number"}
+_MOST_MISSING = 20_000
+"""How many rows are looked for one by one where a page of them is lost."""
 _ROW = "INSERT OR IGNORE INTO {table} ({columns}) VALUES ({places})"
 
 
@@ -23,7 +25,7 @@ def salvage(damaged: Path, target: sqlite3.Connection) -> int:
         copy = _copied(damaged, Path(folder))  # reading would change the log beside it
         with closing(sqlite3.connect(copy, isolation_level=None)) as source:
             source.text_factory = bytes
-            for table in _TABLES:
+            for table in _KEYS:
                 _copy(table, source, target)
     target.execute(
         "INSERT INTO conversations (id, title, created, updated, model, system, params, leaf)"
@@ -66,23 +68,43 @@ def _copied(damaged: Path, folder: Path) -> Path:
 
 
 def _copy(table: str, source: sqlite3.Connection, target: sqlite3.Connection) -> None:
-    """Row by row from either end, up to the page that cannot be read."""
+    """Row by row from either end up to a page that is lost, then those between, one by one."""
     columns = [row[1] for row in target.execute(f"PRAGMA table_info({table})")]
     insert = _ROW.format(
         table=table, columns=", ".join(columns), places=", ".join("?" * len(columns))
     )
-    order = "message {0}, number {0}" if table == "pieces" else "id {0}"
-    for direction in ("ASC", "DESC"):
-        select = f"SELECT {', '.join(columns)} FROM {table} ORDER BY {order.format(direction)}"
-        for row in _readable(source, select):
-            values = [_decoded(value) for value in row]
-            with suppress(sqlite3.IntegrityError):  # a row that no longer says what it must
-                target.execute(insert, values)
+    select, key = f"SELECT {', '.join(columns)} FROM {table}", _KEYS[table]
+    first = _insert(_readable(source, f"{select} ORDER BY {key}"), target, insert)
+    last = _insert(_readable(source, f"{select} ORDER BY {key} DESC"), target, insert)
+    if table != "pieces" and _is_there(source, table):
+        end = last if last else first + _MOST_MISSING
+        for number in range(first + 1, min(end, first + _MOST_MISSING)):
+            _insert(_readable(source, f"{select} WHERE id = {number}"), target, insert)
+
+
+def _is_there(source: sqlite3.Connection, table: str) -> bool:
+    try:
+        source.execute(f"SELECT id FROM {table} LIMIT 0")
+    except (sqlite3.Error, UnicodeDecodeError):
+        return False
+    return True
+
+
+def _insert(rows: Iterator[tuple[Any, ...]], target: sqlite3.Connection, insert: str) -> int:
+    """The first column of the last row that could be read, 0 if none could."""
+    last = 0
+    for row in rows:
+        last = row[0] if isinstance(row[0], int) else last
+        with suppress(sqlite3.IntegrityError):  # a row that no longer says what it must
+            target.execute(insert, [_decoded(value) for value in row])
+    return last
 
 
 def _readable(source: sqlite3.Connection, select: str) -> Iterator[tuple[Any, ...]]:
     """The rows before the first one that cannot be read."""
-    with suppress(sqlite3.DatabaseError):
+    with suppress(
+        sqlite3.Error, UnicodeDecodeError
+    ):  # of a damaged name not even the error is text
         yield from source.execute(select)
 
 

@@ -9,6 +9,7 @@ from forge_tui.store.records import HistoryError
 
 APPLICATION = 0x666F7263
 """SQLite's application_id of a file of conversations."""
+_NEWEST = 1000  # beyond it, the number is damage and no version
 
 STEPS: tuple[tuple[str, ...], ...] = (
     (
@@ -66,7 +67,7 @@ def check(connection: Connection) -> None:
         [found] = connection.execute("PRAGMA quick_check(1)").fetchone()
         for table in ("conversations", "messages", "pieces"):
             connection.execute(f"SELECT * FROM {table} LIMIT 0")
-    except DatabaseError as error:
+    except (DatabaseError, UnicodeDecodeError) as error:
         if is_damage(error) or "no such table" in str(error):
             raise Damaged(str(error)) from None
         raise
@@ -75,8 +76,13 @@ def check(connection: Connection) -> None:
 
 
 def is_damage(error: Exception) -> bool:
-    """Whether it says that the file is not whole: CORRUPT or NOTADB (sqlite.org/rescode.html)."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (11, 26)
+    """Whether it says that the file is not whole: CORRUPT or NOTADB (sqlite.org/rescode.html).
+
+    Where it would name a damaged table, sqlite3 cannot even decode what it says.
+    """
+    return isinstance(error, UnicodeDecodeError) or getattr(
+        error, "sqlite_errorcode", 0
+    ) & 0xFF in (11, 26)
 
 
 def _version(connection: Connection) -> int:
@@ -86,6 +92,6 @@ def _version(connection: Connection) -> int:
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if (application, version, tables) == (0, 0, 0):
         return 0
-    if application != APPLICATION or version < 1:
+    if application != APPLICATION or not 0 < version < _NEWEST:
         raise Damaged("it holds no conversations of forge")
     return version

@@ -12,7 +12,9 @@ struct Push {
     u32 counter;  // word of the frame with the number of tokens
 };
 
-INLINE void run(const u32* __restrict__ frame, float* gate, const float* __restrict__ up, const Push push) {
+INLINE void run(
+    const u32* __restrict__ frame, float* gate, const float* __restrict__ up, const Push push
+) {
     const u32 at = (group_y() * GROUPS_X + group_x()) * THREADS + thread();
     if (at < push.numbers * frame[push.counter]) gate[at] = activated(ACTIVATION, gate[at], up[at]);
 }

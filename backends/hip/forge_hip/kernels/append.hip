@@ -23,7 +23,11 @@ struct Push {
 };
 
 // `rotated_q` may be q.
-INLINE void run(const u32* __restrict__ frame, const float* q, const float* __restrict__ k, const float* __restrict__ v, const float* __restrict__ frequencies, float* rotated_q, u32* keys, u32* values, const Push push) {
+INLINE void run(
+    const u32* __restrict__ frame, const float* q, const float* __restrict__ k,
+    const float* __restrict__ v, const float* __restrict__ frequencies, float* rotated_q,
+    u32* keys, u32* values, const Push push
+) {
     const u32 token = group_y(), job = group_x(), me = thread(), kv_heads = push.kv_heads;
     if (token >= frame[FRAME_TOKENS]) return;
     const u32 chunk = frame[FRAME_CHUNK];

@@ -142,7 +142,11 @@ INLINE f4 plus_times(const f4& sum, const f4& value, float weight) {
     return made;
 }
 
-INLINE void run(const u32* __restrict__ frame, const float* __restrict__ q, const u32* __restrict__ keys, const u32* __restrict__ values, const float* __restrict__ sinks, float* __restrict__ y, const u32* __restrict__ left, const Push push) {
+INLINE void run(
+    const u32* __restrict__ frame, const float* __restrict__ q, const u32* __restrict__ keys,
+    const u32* __restrict__ values, const float* __restrict__ sinks, float* __restrict__ y,
+    const u32* __restrict__ left, const Push push
+) {
     const u32 me = thread(), mine = me / 8, across = me % 8, group = push.group;
     const u32 rows = frame[FRAME_TOKENS] * group;
     // The last rows see most: they begin first.

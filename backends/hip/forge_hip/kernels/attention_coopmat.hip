@@ -9,6 +9,8 @@
 //! needs: wmma
 //! constants: 128 32 128 128 32 0 1
 //! constants: 128 32 64 64 32 1 1
+//! constants: 128 32 128 128 32 1 1
+//! constants: 128 32 96 96 32 1 1
 //! constants: 128 32 192 128 32 0 0
 //! constants: 128 32 256 256 32 0 0
 //! budget: vgpr 256 lds 57344
@@ -35,8 +37,14 @@ constexpr u32 WAVES = THREADS / LANES, ROWS = 16 * WAVES;
 constexpr u32 KEY_LINES = SIZE / 8, KEY_STEP = KEY_LINES + 1;
 constexpr u32 VALUE_LINES = VALUE_SIZE / 8, COLUMN_STEP = TILE / 8 + 1;
 constexpr u32 KEY_ROOM = TILE * KEY_STEP, VALUE_ROOM = VALUE_SIZE * COLUMN_STEP, QUERY_ROOM = ROWS * KEY_STEP;
-// Queries stay in registers, or in shared memory, where keys and values then have one place in turn.
-constexpr bool STAY = SIZE <= 128 && VALUE_SIZE <= 128;
+// Queries stay in registers where there are enough (on RDNA3 they are there twice), else in shared
+// memory, where keys and values then have one place in turn.
+#if RDNA4
+constexpr u32 STAYING = 128;
+#else
+constexpr u32 STAYING = SOFTCAP ? 96 : 128;
+#endif
+constexpr bool STAY = SIZE <= STAYING && VALUE_SIZE <= STAYING;
 constexpr u32 VALUES_AT = STAY ? KEY_ROOM : QUERY_ROOM, KEYS_AT = STAY ? 0 : QUERY_ROOM;
 constexpr u32 TILE_ROOM = STAY ? KEY_ROOM + VALUE_ROOM : KEY_ROOM > VALUE_ROOM ? KEY_ROOM : VALUE_ROOM;
 constexpr u32 ROOM = STAY ? (TILE_ROOM > QUERY_ROOM ? TILE_ROOM : QUERY_ROOM) : QUERY_ROOM + TILE_ROOM;
@@ -89,7 +97,11 @@ INLINE void score(Sums8 scores[TILE / 16], const Operand& query, u32 d) {
     }
 }
 
-INLINE void run(const u32* __restrict__ frame, const f4* __restrict__ q4, const u4* __restrict__ keys, const u4* __restrict__ values, const float* __restrict__ sinks, float* __restrict__ y, u32* __restrict__ left, const Push push) {
+INLINE void run(
+    const u32* __restrict__ frame, const f4* __restrict__ q4, const u4* __restrict__ keys,
+    const u4* __restrict__ values, const float* __restrict__ sinks, float* __restrict__ y,
+    u32* __restrict__ left, const Push push
+) {
     const u32 me = thread(), group = push.group, window = (u32)push.window;
     const u32 rows = frame[FRAME_TOKENS] * group, chunk = frame[FRAME_CHUNK], kv = group_y();
     // The last rows see most: they begin first.

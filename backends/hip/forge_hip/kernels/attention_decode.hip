@@ -109,7 +109,12 @@ INLINE void hand_on(u32 first, u32 most_heads, float* y, u4* coded, const Push& 
 
 // scratch: a counter for each work group of y, then what each work group found, and how much that
 // counts; its first words are 0 at first.
-INLINE void run(const u32* __restrict__ frame, const float* __restrict__ q, const float* __restrict__ k, const float* __restrict__ v, const float* __restrict__ frequencies, const float* __restrict__ sinks, u32* keys, u32* values, u32* scratch, float* y, u4* coded, const Push push) {
+INLINE void run(
+    const u32* __restrict__ frame, const float* __restrict__ q, const float* __restrict__ k,
+    const float* __restrict__ v, const float* __restrict__ frequencies,
+    const float* __restrict__ sinks, u32* keys, u32* values, u32* scratch, float* y, u4* coded,
+    const Push push
+) {
     const u32 me = thread(), shares = GROUPS_X, split = group_x(), group = push.group;
     const u32 blocks = (group + HEADS - 1) / HEADS;
     const u32 kv = group_y() / blocks, block = group_y() % blocks;

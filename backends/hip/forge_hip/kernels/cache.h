@@ -6,13 +6,13 @@
 
 #if CACHE_F32
 typedef u4 Line;
-__device__ constexpr u32 row_words(u32 size) { return (size + 3) / 4 * 4; }
+CONSTANT u32 row_words(u32 size) { return (size + 3) / 4 * 4; }
 #elif CACHE_F16
 typedef u2 Line;
-__device__ constexpr u32 row_words(u32 size) { return (size + 3) / 4 * 2; }
+CONSTANT u32 row_words(u32 size) { return (size + 3) / 4 * 2; }
 #else
 typedef u32 Line;
-__device__ constexpr u32 row_words(u32 size) { return size / 4 + (size / 32 + 1) / 2; }
+CONSTANT u32 row_words(u32 size) { return size / 4 + (size / 32 + 1) / 2; }
 #endif
 
 INLINE Line line_of(const u32* row, u32 quad) { return ((const Line*)row)[quad]; }

@@ -34,7 +34,10 @@ __shared__ float made[WAVES * NROWS];
 
 #if QUANTISED
 // The lane's share of the rows `row` on, times row `of` of x.
-INLINE void add(const u4* w4, const Planes& at, const u32 row[NROWS], const u4* x_codes, const f2* x_scales, u32 of, float by, float sums[NROWS]) {
+INLINE void add(
+    const u4* w4, const Planes& at, const u32 row[NROWS], const u4* x_codes, const f2* x_scales,
+    u32 of, float by, float sums[NROWS]
+) {
     for (u32 p = lane(); p < K / 32; p += LANES) {
         u32 ga, gb;
         pair(p, ga, gb);
@@ -54,7 +57,10 @@ INLINE void add(const u4* w4, const Planes& at, const u32 row[NROWS], const u4* 
     }
 }
 #else
-INLINE void add(const u4* w4, const Planes& at, const u32 row[NROWS], const u4* x_codes, const f2*, u32 of, float by, float sums[NROWS]) {
+INLINE void add(
+    const u4* w4, const Planes& at, const u32 row[NROWS], const u4* x_codes, const f2*, u32 of,
+    float by, float sums[NROWS]
+) {
     const float* x = (const float*)x_codes + (u64)of * K;
     for (u32 c = 4 * lane(); c < K; c += 4 * LANES) {
         f4 v;
@@ -65,7 +71,12 @@ INLINE void add(const u4* w4, const Planes& at, const u32 row[NROWS], const u4* 
 #endif
 
 // x_codes are float32 where weights are numbers, and y codes where PACK.
-INLINE void run(const u32* __restrict__ frame, const u4* __restrict__ w4, const u32* __restrict__ chosen, const float* __restrict__ chosen_weights, const float* __restrict__ bias, const float* __restrict__ up_bias, float* y, const u4* __restrict__ x_codes, const f2* __restrict__ x_scales, f2* y_scales, const Push push) {
+INLINE void run(
+    const u32* __restrict__ frame, const u4* __restrict__ w4, const u32* __restrict__ chosen,
+    const float* __restrict__ chosen_weights, const float* __restrict__ bias,
+    const float* __restrict__ up_bias, float* y, const u4* __restrict__ x_codes,
+    const f2* __restrict__ x_scales, f2* y_scales, const Push push
+) {
     const u32 token = DOWN ? group_y() : group_y() / USED, n = push.n;
     if (token >= frame[push.counter]) return;
     const u32 rows = DOWN ? NROWS : WAVES * NROWS;  // of the work group

@@ -70,7 +70,10 @@ INLINE u4 fifth_bits(u32 high) {
 }
 #endif
 
-INLINE void load32(const u4* w4, const Planes& planes, u32 row, u32 k, u32 p, u4& a, u4& b, f2& scale, f2& offset) {
+INLINE void load32(
+    const u4* w4, const Planes& planes, u32 row, u32 k, u32 p, u4& a, u4& b, f2& scale,
+    f2& offset
+) {
     offset = {{0.0f, 0.0f}};
 #if BLOCK == 32
     const u32 block = row * (k >> 5) + p;
@@ -165,7 +168,9 @@ INLINE void load32(const u4* w4, const Planes& planes, u32 row, u32 k, u32 p, u4
 }
 
 #if LOADS64
-INLINE void load64(const u4* w4, const Planes& planes, u32 row, u32 k, u32 t, u4 codes[4], f2& scale, f2& offset) {
+INLINE void load64(
+    const u4* w4, const Planes& planes, u32 row, u32 k, u32 t, u4 codes[4], f2& scale, f2& offset
+) {
     const u32 block = row * (k >> 8) + (t >> 2), j = t & 3;
     scales_of(w4[planes.at[0] + block], j, scale, offset);
 #if TYPE_Q4_K
@@ -186,7 +191,10 @@ INLINE void load64(const u4* w4, const Planes& planes, u32 row, u32 k, u32 t, u4
 }
 #endif
 
-INLINE void load16(const u4* w4, const Planes& planes, u32 row, u32 k, u32 g, u4& codes, float& scale, float& offset) {
+INLINE void load16(
+    const u4* w4, const Planes& planes, u32 row, u32 k, u32 g, u4& codes, float& scale,
+    float& offset
+) {
     bool second;
     const u32 p = pair_of(g, second);
     u4 a, b;

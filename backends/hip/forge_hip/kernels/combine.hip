@@ -10,7 +10,10 @@ struct Push {
     u32 counter;  // word of the frame with the number of tokens
 };
 
-INLINE void run(const u32* __restrict__ frame, const float* __restrict__ rows, const float* __restrict__ weights, float* __restrict__ y, const Push push) {
+INLINE void run(
+    const u32* __restrict__ frame, const float* __restrict__ rows,
+    const float* __restrict__ weights, float* __restrict__ y, const Push push
+) {
     const u32 token = group_y(), column = group_x() * THREADS + thread();
     if (token >= frame[push.counter] || column >= push.width) return;
     float sum = 0;

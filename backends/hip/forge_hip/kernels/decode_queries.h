@@ -17,7 +17,10 @@ struct Queries {
     }
 
     // What does not depend on where the token is.
-    INLINE void fetch(const float* q, const float* k, const float* v, const float* turns, u32 first, u32 kv, const Push& push) {
+    INLINE void fetch(
+        const float* q, const float* k, const float* v, const float* turns, u32 first, u32 kv,
+        const Push& push
+    ) {
         UNROLL for (u32 n = 0; n < TURNS; n++) {
             const Place at = place_of(n, push);
             const u32 head = least(first + at.head, kv * push.group + push.group - 1);

@@ -1,7 +1,10 @@
 // Merging what work groups of attention_decode.hip have found of their shares of the keys.
 
 // How much each share of the keys counts, and all of them with the sinks.
-INLINE void weigh_shares(const f2* sums_there, const float* sinks, u32 first, u32 most_heads, u32 sharing, bool has_sinks) {
+INLINE void weigh_shares(
+    const f2* sums_there, const float* sinks, u32 first, u32 most_heads, u32 sharing,
+    bool has_sinks
+) {
     for (u32 h = wave(); h < HEADS; h += WAVES) {
         const bool sinking = has_sinks && h < most_heads;
         const float sink = sinking ? sinks[first + h] : LEAST;
@@ -20,7 +23,10 @@ INLINE void weigh_shares(const f2* sums_there, const float* sinks, u32 first, u3
 }
 
 // What all shares have found of a head's four columns, weighed, to `finished`.
-INLINE void merge(const f4* found_there, const f2* sums_there, const float* sinks, u32 first, u32 most_heads, u32 sharing, bool has_sinks) {
+INLINE void merge(
+    const f4* found_there, const f2* sums_there, const float* sinks, u32 first, u32 most_heads,
+    u32 sharing, bool has_sinks
+) {
     const u32 me = thread(), merger = me / FOUND, mine = me % FOUND;
     f4 sum = four(0.0f);
     for (u32 s = 0; s < sharing; s += AHEAD * MERGERS) {

@@ -18,7 +18,11 @@ INLINE f4 x_at(const float* x, u32 token, u32 c, u32 k) {
     return v;
 }
 
-INLINE void run(const u32* __restrict__ frame, const u4* __restrict__ w4, const float* __restrict__ bias, const float* residual, float* y, const u32* __restrict__ groups, const float* __restrict__ x, const Push push) {
+INLINE void run(
+    const u32* __restrict__ frame, const u4* __restrict__ w4, const float* __restrict__ bias,
+    const float* residual, float* y, const u32* __restrict__ groups, const float* __restrict__ x,
+    const Push push
+) {
     Block block;
     block.groups = groups;
     if (!block.started(frame, push)) return;

@@ -33,7 +33,9 @@ INLINE float changed(float x, float factor) {
 #endif
 }
 
-INLINE void run(const u32* __restrict__ frame, const float* a, const float* b, float* y, const Push push) {
+INLINE void run(
+    const u32* __restrict__ frame, const float* a, const float* b, float* y, const Push push
+) {
     const u32 row = group_y();
     if (row >= frame[push.counter]) return;
     const u32 first = group_x() * THREADS * EACH + thread();

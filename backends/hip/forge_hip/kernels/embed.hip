@@ -13,7 +13,10 @@ struct Push {
     u32 field;    // of the frame: 0 tokens, 1 positions, …
 };
 
-INLINE void run(const u32* __restrict__ frame, const u4* __restrict__ w4, float* __restrict__ y, const Push push) {
+INLINE void run(
+    const u32* __restrict__ frame, const u4* __restrict__ w4, float* __restrict__ y,
+    const Push push
+) {
     const u32 token = group_y(), k = push.k;
     if (token >= frame[push.counter]) return;
     const u32 id = frame[FRAME_HEADER + push.field * frame[FRAME_CHUNK] + token];

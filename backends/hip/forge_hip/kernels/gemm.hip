@@ -104,7 +104,11 @@ struct Next {
 };
 
 // `residual` may be y.
-INLINE void run(const u32* __restrict__ frame, const u4* __restrict__ x8, const u4* __restrict__ w4, const float* __restrict__ scales, const float* __restrict__ bias, const float* residual, float* y, const Push push) {
+INLINE void run(
+    const u32* __restrict__ frame, const u4* __restrict__ x8, const u4* __restrict__ w4,
+    const float* __restrict__ scales, const float* __restrict__ bias, const float* residual,
+    float* y, const Push push
+) {
     const u32 tokens = frame[push.counter];
     if (group_y() * BM >= tokens) return;
     constexpr u32 ACROSS = BM / WM;

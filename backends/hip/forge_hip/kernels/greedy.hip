@@ -33,7 +33,9 @@ INLINE void merge() {
 }
 
 // scratch: a counter; value, id, flags of each work group. result: id, flags, the logit's bits.
-INLINE void run(u32* frame, const float* __restrict__ logits, u32* scratch, u32* result, const Push push) {
+INLINE void run(
+    u32* frame, const float* __restrict__ logits, u32* scratch, u32* result, const Push push
+) {
     const u32 me = thread(), groups = GROUPS_X, group = group_x();
     const u32 start = group * push.share, end = least(start + push.share, push.width);
     const float any = logits[0];

@@ -17,7 +17,10 @@ __shared__ u32 count[EXPERTS];
 __shared__ u32 start[EXPERTS];
 __shared__ u32 block[EXPERTS];  // the expert's first
 
-INLINE void run(const u32* __restrict__ frame, const u32* __restrict__ chosen, u32* __restrict__ groups, const Push push) {
+INLINE void run(
+    const u32* __restrict__ frame, const u32* __restrict__ chosen, u32* __restrict__ groups,
+    const Push push
+) {
     const u32 me = thread(), choices = frame[push.counter] * USED;
     for (u32 e = me; e < EXPERTS; e += THREADS) count[e] = 0;
     barrier();

@@ -37,7 +37,10 @@ INLINE f2 sum_and_largest(float sum, float largest) {
 INLINE float power_of_two(i32 exponent) { return as_float((u32)(exponent + 127) << 23); }
 
 // g: a norm's weight, or up.
-INLINE void run(const u32* __restrict__ frame, const f4* __restrict__ x, const f4* __restrict__ g, u2* __restrict__ halves, float* __restrict__ scales, const Push push) {
+INLINE void run(
+    const u32* __restrict__ frame, const f4* __restrict__ x, const f4* __restrict__ g,
+    u2* __restrict__ halves, float* __restrict__ scales, const Push push
+) {
     const u32 row = group_x();
     if (row >= frame[push.counter]) return;
     f4 v[EACH];

@@ -94,7 +94,9 @@ INLINE float part(const u4* w4, const Planes& at, u32 row, u32 p, const u4 x[2],
 }
 #endif
 
-INLINE void multiply(const u4* w4, const Push& push, u32 first, float sums[NROWS], float more[NROWS]) {
+INLINE void multiply(
+    const u4* w4, const Push& push, u32 first, float sums[NROWS], float more[NROWS]
+) {
     for (u32 p = lane(); p < K / PIECE; p += LANES) {
         u4 x[OF_PIECE];
         f2 s[OF_PIECE];
@@ -125,7 +127,10 @@ INLINE void stage(const f4* x4, const f4*) {
     barrier();
 }
 
-INLINE void multiply(const f4* x4, const f4* g4, const u4* w4, const Push& push, u32 first, float sums[NROWS], float more[NROWS]) {
+INLINE void multiply(
+    const f4* x4, const f4* g4, const u4* w4, const Push& push, u32 first, float sums[NROWS],
+    float more[NROWS]
+) {
     for (u32 c = 4 * lane(); c < K; c += 4 * LANES) {
         f4 v;
         if (K % 4 == 0) {
@@ -183,7 +188,11 @@ INLINE void hand_on(u32 n, const float* next_norm, u4* coded) {
     if (NEXT == 2) ((float*)(scales_out + n / 16))[group] = sum;
 }
 
-INLINE void run(const f4* __restrict__ x4, const f4* __restrict__ g4, const u4* __restrict__ w4, const float* __restrict__ bias, const float* residual, float* y, const float* __restrict__ next_norm, u4* coded, const Push push) {
+INLINE void run(
+    const f4* __restrict__ x4, const f4* __restrict__ g4, const u4* __restrict__ w4,
+    const float* __restrict__ bias, const float* residual, float* y,
+    const float* __restrict__ next_norm, u4* coded, const Push push
+) {
     stage(x4, g4);
     const float inverse = NORM ? inverse_of(x4, push.epsilon) : 1.0f;
     for (u32 loop = 0; loop < LOOPS; ++loop) {

@@ -15,7 +15,11 @@ struct Push {
     float epsilon;
 };
 
-INLINE void run(const u32* __restrict__ frame, const float* x, const float* residual, const float* __restrict__ weight, const float* __restrict__ bias, float* added, float* y, const Push push) {
+INLINE void run(
+    const u32* __restrict__ frame, const float* x, const float* residual,
+    const float* __restrict__ weight, const float* __restrict__ bias, float* added, float* y,
+    const Push push
+) {
     const u32 row = group_y(), me = thread(), run = push.run;
     if (row >= frame[push.counter]) return;
     const u64 start = ((u64)row * GROUPS_X + group_x()) * run;

@@ -43,6 +43,12 @@ typedef int i32;
 #else
 #define INLINE __device__ __forceinline__
 #endif
+// A function of constants: clang wants it unmarked then, and NVRTC marked.
+#if ON_CUDA
+#define CONSTANT __device__ constexpr
+#else
+#define CONSTANT constexpr
+#endif
 #define UNROLL _Pragma("unroll")
 #define ONE_BY_ONE _Pragma("unroll 1")
 

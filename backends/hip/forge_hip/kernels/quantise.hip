@@ -8,7 +8,10 @@ struct Push {
     u32 counter;  // word of the frame with the number of rows
 };
 
-INLINE void run(const u32* __restrict__ frame, const f4* __restrict__ x4, u4* __restrict__ codes, f2* __restrict__ scales, const Push push) {
+INLINE void run(
+    const u32* __restrict__ frame, const f4* __restrict__ x4, u4* __restrict__ codes,
+    f2* __restrict__ scales, const Push push
+) {
     const u32 at = (group_y() * GROUPS_X + group_x()) * THREADS + thread();
     if (at >= push.groups * frame[push.counter]) return;
     f4 v[4];

@@ -12,7 +12,10 @@ struct Push {
 };
 
 // `frequencies` are radians a token; y may be x.
-INLINE void run(const u32* __restrict__ frame, const float* x, const float* __restrict__ frequencies, float* y, const Push push) {
+INLINE void run(
+    const u32* __restrict__ frame, const float* x, const float* __restrict__ frequencies,
+    float* y, const Push push
+) {
     const u32 token = group_y(), pairs = push.pairs;
     if (token >= frame[FRAME_TOKENS]) return;
     const u32 units = push.size - pairs;  // of a head: its pairs, and each column that stays

@@ -38,7 +38,10 @@ INLINE float summed(float own) {
     return sum;
 }
 
-INLINE void run(const u32* __restrict__ frame, const float* __restrict__ scores, u32* chosen, float* weights, const f4* __restrict__ x4, u4* x_codes, f2* x_scales, const Push push) {
+INLINE void run(
+    const u32* __restrict__ frame, const float* __restrict__ scores, u32* chosen, float* weights,
+    const f4* __restrict__ x4, u4* x_codes, f2* x_scales, const Push push
+) {
     const u32 token = group_x(), me = thread();
     if (token >= frame[push.counter]) return;
     for (u32 g = me; g < GROUPS; g += THREADS) {

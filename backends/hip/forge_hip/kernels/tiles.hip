@@ -17,7 +17,10 @@ __shared__ f2 xs[GROUPS * BM];
 __shared__ u4 wc[GROUPS * BN];
 __shared__ f2 ws[GROUPS * BN];
 
-INLINE void fetch(const Block& block, const u4* w4, const u4* x_codes, const f2* x_scales, u32 p0, const Push& push) {
+INLINE void fetch(
+    const Block& block, const u4* w4, const u4* x_codes, const f2* x_scales, u32 p0,
+    const Push& push
+) {
     for (u32 e = thread(); e < GROUPS * BM; e += THREADS) {
         const u32 of_pair = e / BM, t = e % BM, p = p0 + of_pair / 2;
         u32 ga, gb;
@@ -45,7 +48,11 @@ INLINE void fetch(const Block& block, const u4* w4, const u4* x_codes, const f2*
     }
 }
 
-INLINE void run(const u32* __restrict__ frame, const u4* __restrict__ w4, const float* __restrict__ bias, const float* residual, float* y, const u32* __restrict__ groups, const u4* __restrict__ x_codes, const f2* __restrict__ x_scales, const Push push) {
+INLINE void run(
+    const u32* __restrict__ frame, const u4* __restrict__ w4, const float* __restrict__ bias,
+    const float* residual, float* y, const u32* __restrict__ groups,
+    const u4* __restrict__ x_codes, const f2* __restrict__ x_scales, const Push push
+) {
     Block block;
     block.groups = groups;
     if (!block.started(frame, push)) return;

@@ -19,7 +19,7 @@ class Arenas:
     def __init__(self, pool: Pool, use: str = "device", step: int = 16 << 20) -> None:
         self._device = use == "device"
         self._heap = pool.device if self._device else pool.host
-        self._most = pool.allocation_bytes
+        self._pool = pool
         # No larger than what several share, or each would be an allocation of its own.
         self._step = min(step, self._heap.small)
         self._pieces: list[Region] = []
@@ -33,6 +33,7 @@ class Arenas:
     def region(self, size: int) -> Region:
         """New bytes, of unknown contents."""
         room = rounded(size)
+        self._pool.check(size)
         if self._heap.separate:
             self.reserve(room)
         elif not self._pieces or room > self._pieces[-1].size - self._used:
@@ -43,7 +44,8 @@ class Arenas:
 
     def reserve(self, size: int) -> None:
         """One piece for what is known to come; what was left of the last one is lost."""
-        self._pieces.append(self._heap.take(min(rounded(size), self._most)))
+        size = min(rounded(size), self._pool.allocation_bytes)
+        self._pieces.append(self._heap.take(size))
         self._used = 0
 
     def close(self) -> None:

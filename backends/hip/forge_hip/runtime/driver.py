@@ -55,7 +55,7 @@ _KINDS = {
     (False, False): hip.hipMemcpyKind.hipMemcpyDeviceToDevice,
 }
 _INSTALL = (
-    "install ROCm's HIP runtime (https://rocm.docs.amd.com; Debian and Ubuntu: libamdhip64, "
+    "install ROCm's HIP runtime (https://rocm.docs.amd.com; Debian and Ubuntu: libamdhip64-6, "
     "Fedora: rocm-hip), or say where it is with ROCM_PATH"
 )
 

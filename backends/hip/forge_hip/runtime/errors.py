@@ -43,16 +43,8 @@ _NO_CODE = frozenset(
 """No code object for the device's instruction set, or one that the driver does not read."""
 _UNSUPPORTED = frozenset({"hipErrorNotSupported"})
 
-CAPTURE = frozenset(
-    {
-        *("hipErrorStreamCaptureUnsupported", "hipErrorStreamCaptureInvalidated"),
-        *("hipErrorStreamCaptureMerge", "hipErrorStreamCaptureUnmatched"),
-        *("hipErrorStreamCaptureUnjoined", "hipErrorStreamCaptureIsolation"),
-        *("hipErrorStreamCaptureImplicit", "hipErrorStreamCaptureWrongThread"),
-        *("hipErrorCapturedEvent", "hipErrorNotSupported", "hipErrorGraphExecUpdateFailure"),
-    }
-)
-"""Said of stream capture and of graphs, by drivers in which they do not work."""
+LOOK = ": `forge doctor` looks at the driver, /dev/kfd and who may open it"
+"""What to do, where nobody knows better."""
 
 OVERRIDE = "HSA_OVERRIDE_GFX_VERSION"
 """Has ROCm take a GPU for another; forge never sets it."""
@@ -79,10 +71,7 @@ def failure(code: str, call: str, place: str = "") -> BackendError:
             f"the HIP driver does not take code for this GPU ({said}): {_instruction_set_advice()}"
         )
     if code in _ABSENT and call.startswith(_STARTING):
-        return BackendUnavailable(
-            f"HIP finds no AMD GPU that it can use ({said}): `forge doctor` looks at the driver, "
-            "/dev/kfd and who may open it"
-        )
+        return BackendUnavailable(f"HIP finds no AMD GPU that it can use ({said}){LOOK}")
     if code in _UNSUPPORTED:
         return BackendUnsupported(f"this HIP driver does not support {call} ({code})")
     return HipFailure(f"the HIP driver failed ({said})", code)

@@ -13,7 +13,7 @@ from forge.backend import (
     Memory,
     Progress,
 )
-from forge_hip.runtime import graphs, kfd
+from forge_hip.runtime import graphs, kfd, ping
 from forge_hip.runtime.compiler import Compiler, nothing
 from forge_hip.runtime.devices import (
     SUPPORTED,
@@ -26,10 +26,9 @@ from forge_hip.runtime.devices import (
     read,
 )
 from forge_hip.runtime.driver import Driver
-from forge_hip.runtime.errors import OVERRIDE
+from forge_hip.runtime.errors import LOOK, OVERRIDE
 from forge_hip.runtime.marks import Teller
-from forge_hip.runtime.ping import UNIT
-from forge_hip.runtime.pool import Pool
+from forge_hip.runtime.pool import SHARE, Pool
 from forge_hip.runtime.stream import SPIN_S, Stream
 
 LIMIT = "limit"
@@ -59,7 +58,8 @@ class Opening:
         # A simulated device works while it is looked at.
         spin = _SOFTWARE_S if software else SPIN_S
         self.stream = Stream(self.driver, limit, self.properties.name, spin=spin)
-        self.pool = Pool(self.driver, self.properties.name)
+        most = self.properties.memory * SHARE[0] // SHARE[1]
+        self.pool = Pool(self.driver, self.properties.name, allocation_bytes=most)
         self.compiler = Compiler(self.driver, self.properties.arch)
         self._teller = Teller(self.driver.marks)
         self._graphs: str | None = None
@@ -87,9 +87,9 @@ class Opening:
     def graphs(self, progress: Progress = nothing) -> bool:
         """Whether captured graphs compute here what launches do; tried when first asked."""
         if self._graphs is None:
-            self.compiler.prepare([UNIT], progress)
-            ping = self.compiler.function("forge_ping")
-            self._graphs = graphs.works(self.stream, self.pool, ping)
+            self.compiler.prepare([ping.UNIT], progress)
+            kernel = self.compiler.function(ping.NAME)
+            self._graphs = graphs.works(self.stream, self.pool, kernel)
         return not self._graphs
 
     def memory(self) -> Memory:
@@ -141,7 +141,8 @@ class Opening:
         try:
             count = int(self.driver.call("hipGetDeviceCount"))
         except BackendUnavailable as error:
-            raise BackendUnavailable(f"{error}\n{kfd.why_none(root)}") from None
+            said = str(error).removesuffix(LOOK)
+            raise BackendUnavailable(f"{said}: {kfd.why_none(root)}") from None
         if not count:
             raise BackendUnavailable(f"HIP finds no AMD GPU: {kfd.why_none(root)}")
         return [read(self.driver, index, self._nodes) for index in range(count)]
@@ -163,7 +164,7 @@ class Opening:
 
     def _compiler_check(self) -> Check:
         if not self.driver.compiler_path:
-            advice = "install ROCm's hiprtc (Debian and Ubuntu: libhiprtc; Fedora: rocm-hip)"
+            advice = "install ROCm's hiprtc (Debian and Ubuntu: libhiprtc-6; Fedora: rocm-hip)"
             return Check("compiler", False, "there is no libhiprtc here", advice)
         try:
             return Check("compiler", True, f"hiprtc of {self.compiler.version}")

@@ -20,6 +20,9 @@ __all__ = ["Arenas", "Pool", "Region"]
 SMALL = 64 << 20
 """Bytes of a device's arena at least: graphs of one node share one with whatever else is small."""
 SMALL_PINNED = 8 << 20
+SHARE = 3, 4
+"""Of a device's memory in one allocation. Some releases of HIP refuse more than 85 %, and on an APU
+with little memory of its own more than 75 % (GPU_SINGLE_ALLOC_PERCENT, ROCclr's rocdevice.cpp)."""
 SEPARATE = "FORGE_HIP_SEPARATE"
 """Set to 1, each region is an allocation of its own: for finding writes past an end."""
 
@@ -58,10 +61,16 @@ class Pool:
         return len(self.device.arenas)
 
     def take(self, size: int) -> Region:
-        """So many bytes, of unknown contents; more than one allocation holds raises ValueError."""
-        if rounded(size) > self.allocation_bytes:
-            raise ValueError(f"{size} bytes in one piece, of at most {self.allocation_bytes}")
+        """So many bytes, of unknown contents, which one allocation has to hold."""
+        self.check(size)
         return self.device.take(size)
+
+    def check(self, size: int) -> None:
+        """BackendOutOfMemory for what no allocation holds in one piece."""
+        if rounded(size) > self.allocation_bytes:
+            raise BackendOutOfMemory(
+                f"{self._name} gives no {size} bytes in one piece, at most {self.allocation_bytes}"
+            )
 
     def give(self, region: Region) -> None:
         """Take it back. Nothing that the device still works on may be given back."""

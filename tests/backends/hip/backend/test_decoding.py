@@ -99,3 +99,22 @@ def test_a_reader_may_stop_anywhere_and_go_on(made: Executable, take: int) -> No
 def test_the_device_says_which_layer_it_began_last(made: Executable, backend: HipBackend) -> None:
     decoded(made, GREEDY, 1)
     assert backend.workshop.queue.where() == "what comes after the layers"
+
+
+def test_what_was_warmed_up_is_loaded_and_replies_without_another_compilation(
+    backend: HipBackend, tmp_path: Path
+) -> None:
+    sizes = {"width": 96, "ffn": 160, "layers": 1, "vocabulary": 130}
+    path = write_tiny(tmp_path / "warm.gguf", "llama", quant="q5_1", **sizes)
+    compiler = backend._opening.compiler
+    with open_gguf(path) as file:
+        graph = build_graph(file, context=64)
+        before = compiler.compiled
+        assert backend.warm(graph, lambda *_: None) == str(compiler.folder)
+        warmed = compiler.compiled
+        assert warmed > before
+        made = backend.compile(graph, Weights(graph, file), lambda *_: None)
+    decoded(made, GREEDY)
+    decoded(made, DRAWN)
+    assert compiler.compiled == warmed
+    made.close()

@@ -20,10 +20,15 @@ _DEVICES: dict[str, Device] = {}
 
 @pytest.fixture(scope="session", autouse=True)
 def driver() -> None:
-    """The simulated driver, unless ROCM_PATH is that of another one."""
-    if "ROCM_PATH" in os.environ or not shutil.which("g++"):
+    """The simulated driver, unless ROCM_PATH is that of another one and no target is asked for."""
+    given = "ROCM_PATH" in os.environ and "FORGE_TEST_HIP_ARCH" not in os.environ
+    if given or not shutil.which("g++"):
         return
-    os.environ.update(build.environment(devices=f"arch={ARCH}", order=ORDER, storm=100000))
+    with pytest.MonkeyPatch.context() as patch:  # read once, and no other test shall see it
+        settings = build.environment(devices=f"arch={ARCH}", order=ORDER, storm=100000)
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        absent()
 
 
 def device_of(arch: str) -> Device:

@@ -30,8 +30,9 @@ def check(answer: tuple[Any, ...]) -> Any:
 def absent() -> str:
     """Why there is no HIP device, and what to do; empty if there is one."""
     try:
-        from hip import hip
+        from hip import hip, hiprtc
 
+        hiprtc.hiprtcVersion()
         status, count = hip.hipGetDeviceCount()
     except (ImportError, RuntimeError) as error:
         return f"no HIP driver ({error}): set ROCM_PATH to one, or to the simulated one"

@@ -46,6 +46,27 @@ class Desk:
         self.pool.close()
 
 
+class Layers:
+    """Kernels that write a number where the host reads it while the device works."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._zero = desk.pool.take(4)
+        desk.stream.fill(self._zero)
+        self._word = Arenas(desk.pool, "host", 4096).region(4)
+        self._word.view(np.int32)[0] = -1
+
+    def record(self, layer: int) -> None:
+        """The device begins this layer."""
+        ping = self._desk.compiler.function("forge_ping")
+        arguments = Packed([self._zero, self._word], layer.to_bytes(4, "little"))
+        self._desk.stream.launch(ping, ONE, ONE, arguments)
+
+    def where(self) -> str:
+        """The last that it began."""
+        return f"layer {self._word.view(np.int32)[0]}"
+
+
 def kfd(root: Path, gpus: Sequence[dict[str, int]]) -> Path:
     """A CPU's node, and one for each GPU: {"bus": 3, "version": 110000, "simds": 96, ...}."""
     nodes = root / "sys/class/kfd/kfd/topology/nodes"

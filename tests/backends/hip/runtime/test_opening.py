@@ -32,7 +32,7 @@ print(json.dumps({
     "devices": [asdict(one) for one in opening.devices],
     "graphs": opening.graphs(),
     "arch": opening.properties.arch,
-    "memory": [memory.total, memory.free],
+    "memory": [memory.total, memory.free, opening.pool.allocation_bytes],
     "checks": {check.name: [check.ok, check.detail, check.advice] for check in opening.checks()},
 }))
 opening.close()
@@ -72,6 +72,7 @@ def test_an_open_device_says_what_it_is(open_) -> None:
     assert found["devices"] == [found["device"]]
     assert (found["arch"], found["graphs"]) == ("gfx1100", True)
     assert found["memory"][0] == 4 << 30
+    assert found["memory"][2] == 3 << 30, "what every release of HIP gives at once"
     assert {name: check[0] for name, check in found["checks"].items()} == dict.fromkeys(
         ("driver", "device", "memory", "compiler", "graphs"), True
     )

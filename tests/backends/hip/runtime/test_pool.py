@@ -60,8 +60,21 @@ def test_no_room_says_how_much_was_wanted_and_leaves_the_rest_usable(desk: Desk)
 
 def test_more_than_one_allocation_holds_is_refused(desk: Desk) -> None:
     pool = Pool(desk.driver, allocation_bytes=MIB)
-    with pytest.raises(ValueError, match="at most 1048576"):
+    with pytest.raises(BackendOutOfMemory, match="at most 1048576"):
         pool.take(MIB + 1)
+    with pytest.raises(BackendOutOfMemory, match="at most 1048576"):
+        Arenas(pool).region(MIB + 1)
+
+
+def test_what_is_reserved_beyond_one_allocation_comes_in_several(desk: Desk) -> None:
+    pool = Pool(desk.driver, allocation_bytes=MIB)
+    arenas = Arenas(pool)
+    arenas.reserve(3 * MIB)
+    regions = [arenas.region(MIB // 2) for _ in range(6)]
+    assert pool.device.made == 3
+    assert not any(a.meets(b) for a, b in pairwise(regions))
+    arenas.close()
+    pool.close()
 
 
 def test_a_region_of_another_pool_cannot_be_given_back(desk: Desk) -> None:

@@ -102,24 +102,16 @@ def test_pieces_of_a_weight_reach_the_kernels_that_sort_them(desk: Desk, direct:
 STALL = """
 import sys
 import time
-from tests.backends.hip.runtime.desk import Desk
+from tests.backends.hip.runtime.desk import Desk, Layers
 from forge.backend import BackendHung, BackendLost
-from forge_hip.runtime.pool import Arenas
-from forge_hip.runtime.ping import Layers
 
 desk = Desk()
 desk.stream.limit = 0.7
-host = Arenas(desk.pool, "host", 4096)
-layers = Layers(desk.compiler, desk.stream, host, 9)
-layers.record(4)
+layers = Layers(desk)
 try:
-    for number in range(2):
-        layers.record(5 + number)
-        desk.plus(number, 0)
+    for number in range(9):
+        layers.record(number)
         desk.stream.wait(layers.where)
-    desk.driver.marks.where = layers.where
-    layers.record(7)
-    desk.plus(1, 2)
 except BackendHung as error:
     print(error)
 try:
@@ -133,7 +125,7 @@ print("closed at once:", time.monotonic() - started < 0.5)
 
 
 def test_a_device_that_stops_is_noticed_and_its_layer_named(play: Play) -> None:
-    done = play(STALL, HIPSIM_FAULT="device[forge_ping]@3=stall", PYTHONPATH=os.getcwd())
+    done = play(STALL, HIPSIM_FAULT="device[forge_ping]@9=stall", PYTHONPATH=os.getcwd())
     assert "did not finish a piece of work in" in done.stdout, done.stderr
     assert "the last that it began: layer 7" in done.stdout
     assert "waiting for the device for" in done.stderr

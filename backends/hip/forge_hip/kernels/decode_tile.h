@@ -93,6 +93,7 @@ INLINE void weigh(u32 skipped, u32 count, const Push& push) {
             sum += weight;
         }
         sum = wave_sum(sum);
+        wave_barrier();  // every lane has read the head's top before it changes
         if (lane() == 0) {
             const float kept = exp_(before - top);
             head_kept[h] = kept;

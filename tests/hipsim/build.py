@@ -57,9 +57,10 @@ def built(sources: Path, name: str, options: Sequence[str], extras: Sequence[Pat
 def _digest(*folders: Path, options: Sequence[str] = ()) -> str:
     """Of all sources in these folders, and of what compiles them."""
     found = hashlib.sha256(repr((_compiler_version(), options)).encode())
-    texts = {each for folder in folders for each in folder.rglob("*")}
-    for each in sorted(each for each in texts if each.suffix in (".cpp", ".h")):
-        found.update(str(each.relative_to(HERE.parent)).encode() + b"\0" + each.read_bytes())
+    for folder in folders:
+        for each in sorted(folder.rglob("*")):
+            if each.suffix in (".cpp", ".h"):
+                found.update(str(each.relative_to(folder)).encode() + b"\0" + each.read_bytes())
     return found.hexdigest()[:16]
 
 

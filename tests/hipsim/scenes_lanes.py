@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import struct
 from array import array
 from typing import Any
 
 from hip import hip
 
-from .gpu import Gpu, check
+from .gpu import Gpu, check, compiled
 
 WAVES = """
 extern "C" __global__ void lanes(int* y) {
@@ -197,3 +198,39 @@ extern "C" __global__ void third(int* y) { *y = twice<33>(); }
         gpu.launch(name, y, threads=1)
         found += gpu.read(y, 1, "i")
     return found
+
+
+def reductions() -> bool:
+    """One meeting gives the bits that five exchanges give."""
+    source = """
+extern "C" __global__ void both(float* y) {
+  const float x = 1.0f / (3.0f + threadIdx.x * threadIdx.x);
+  float sum = x, most = -x;
+  for (int by = 1; by < 32; by *= 2) sum += __shfl_xor(sum, by);
+  for (int by = 1; by < 32; by *= 2) most = fmaxf(most, __shfl_xor(most, by));
+  y[threadIdx.x] = sum;
+  y[threadIdx.x + 32] = most;
+  y[threadIdx.x + 64] = __hipsim_wave_sum(x);
+  y[threadIdx.x + 96] = __hipsim_wave_max(-x);
+}
+"""
+    gpu = Gpu(source)
+    y = gpu.malloc()
+    gpu.launch("both", y, threads=32)
+    found = gpu.read(y, 128)
+    return found[:64] == found[64:] and len(set(found[:32])) == 1
+
+
+def compile_only(source: str) -> int:
+    """The size of the code."""
+    return len(compiled(source + 'extern "C" __global__ void nothing() {}'))
+
+
+def misaligned() -> list[int]:
+    """A load of four bytes from an odd address, which a GPU may refuse."""
+    source = 'extern "C" __global__ void odd(int* y, int at) { *y = *(int*)((char*)y + at); }'
+    gpu = Gpu(source)
+    y = gpu.malloc()
+    gpu.write(y, array("i", [1, 0, 0, 0]))
+    gpu.launch("odd", y, ctypes.c_int(5), threads=1)
+    return gpu.read(y, 1, "i")

@@ -63,3 +63,7 @@ def test_a_graph_does_its_work_again_on_what_is_there_then() -> None:
 
 def test_kernels_may_come_from_macros_headers_and_templates() -> None:
     assert play("lanes.headers_and_macros").result == [11, 22, 66]
+
+
+def test_a_reduction_in_one_meeting_has_the_bits_of_five_exchanges() -> None:
+    assert play("lanes.reductions").result is True

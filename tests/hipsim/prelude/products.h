@@ -3,14 +3,24 @@
 #pragma once
 
 inline int __builtin_amdgcn_sdot4(int a, int b, int c, bool) {
+#ifdef __SSE4_1__
+  typedef char bytes __attribute__((vector_size(16)));
+  typedef int words __attribute__((vector_size(16)));
+  const words x = {a}, y = {b};
+  const words pairs = (words)__builtin_ia32_pmaddwd128(__builtin_ia32_pmovsxbw128((bytes)x),
+                                                       __builtin_ia32_pmovsxbw128((bytes)y));
+  return c + pairs[0] + pairs[1];
+#else
   for (int i = 0; i < 4; i++) c += (int)(signed char)(a >> 8 * i) * (int)(signed char)(b >> 8 * i);
   return c;
+#endif
 }
 inline unsigned __builtin_amdgcn_udot4(unsigned a, unsigned b, unsigned c, bool) {
   for (int i = 0; i < 4; i++) c += (a >> 8 * i & 255) * (b >> 8 * i & 255);
   return c;
 }
 inline int __builtin_amdgcn_sudot4(bool a_signed, int a, bool b_signed, int b, int c, bool) {
+  if (a_signed && b_signed) return __builtin_amdgcn_sdot4(a, b, c, false);
   for (int i = 0; i < 4; i++) {
     const int x = a >> 8 * i & 255, y = b >> 8 * i & 255;
     c += (a_signed ? (int)(signed char)x : x) * (b_signed ? (int)(signed char)y : y);

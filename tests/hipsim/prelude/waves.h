@@ -25,7 +25,7 @@ inline unsigned __builtin_amdgcn_workgroup_id_z() { return blockIdx.z; }
 
 namespace hipsim {
 
-enum Operation { sync = 1, shuffle, shuffle_xor, shuffle_down, shuffle_up, vote, permute, product };
+enum Operation { sync = 1, shuffle, shuffle_xor, shuffle_down, shuffle_up, vote, permute, product, reduction };
 
 inline Meeting meet(unsigned long brings, int operation, Together together = nullptr) {
   Thread* const self = hipsim_thread;
@@ -101,6 +101,39 @@ inline unsigned long __ballot(int predicate) {
 inline unsigned __builtin_amdgcn_ballot_w32(bool predicate) { return (unsigned)__ballot(predicate); }
 inline int __any(int predicate) { return __ballot(predicate) != 0; }
 inline int __all(int predicate) { return __ballot(!predicate) == 0; }
+
+// What five exchanges with the lanes 1, 2, 4, 8 and 16 away give, to the bit, in one meeting: most
+// of a simulated matrix-vector product's time is spent at meetings. A kernel may ask for it where
+// HIPSIM is defined.
+namespace hipsim {
+template <class Combine>
+inline void butterfly(const unsigned long* brought) {
+  unsigned long* const slots = const_cast<unsigned long*>(brought);
+  float values[wave_size], others[wave_size];
+  for (unsigned lane = 0; lane < wave_size; lane++) values[lane] = __uint_as_float(slots[lane]);
+  for (unsigned by = 1; by < wave_size; by *= 2) {
+    for (unsigned lane = 0; lane < wave_size; lane++) others[lane] = values[lane ^ by];
+    for (unsigned lane = 0; lane < wave_size; lane++) {
+      values[lane] = Combine::of(values[lane], others[lane]);
+    }
+  }
+  for (unsigned lane = 0; lane < wave_size; lane++) slots[lane] = __float_as_uint(values[lane]);
+}
+template <class Combine>
+inline float reduce(float value) {
+  const Meeting meeting = meet(__float_as_uint(value), reduction, butterfly<Combine>);
+  if (~meeting.live) hipsim_thread->block->fail(hipsim_thread, "a reduction in part of a wave");
+  return __uint_as_float(meeting.brought[hipsim_thread->lane]);
+}
+struct Sum {
+  static float of(float x, float y) { return x + y; }
+};
+struct Largest {
+  static float of(float x, float y) { return fmaxf(x, y); }
+};
+}  // namespace hipsim
+inline float __hipsim_wave_sum(float x) { return hipsim::reduce<hipsim::Sum>(x); }
+inline float __hipsim_wave_max(float x) { return hipsim::reduce<hipsim::Largest>(x); }
 
 // ds_swizzle in its bit-masked mode (offset bit 15 clear): lane = ((lane & and) | or) ^ xor.
 inline int __builtin_amdgcn_ds_swizzle(int value, int pattern) {

@@ -208,6 +208,10 @@ INLINE float of_other(float x) {
 }
 
 // The sum and the largest of the wave's x, in all of its lanes; the same bits each time.
+#if SIMULATED  // the same in one exchange: they are most of what a simulated GPU's time is spent on
+INLINE float wave_sum(float x) { return __hipsim_wave_sum(x); }
+INLINE float wave_max(float x) { return __hipsim_wave_max(x); }
+#else
 INLINE float wave_sum(float x) {
     x += of_other<1>(x);
     x += of_other<2>(x);
@@ -222,6 +226,7 @@ INLINE float wave_max(float x) {
     x = max_(x, of_other<8>(x));
     return max_(x, of_other<16>(x));
 }
+#endif
 
 // The dot product of four signed bytes each, and c; FORGE_HIP_WITHOUT=dot has it go without.
 INLINE i32 dot4(u32 a, u32 b, i32 c) {

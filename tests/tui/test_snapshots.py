@@ -18,7 +18,7 @@ from textual.widgets import Input
 from forge_tui.app import ChatApp
 from forge_tui.talk import Talk
 
-from .stage import NOWHERE
+from .stage import NOWHERE, shows
 from .test_transcript import TEXT
 
 FOLDER = Path(__file__).parent / "snapshots"
@@ -67,12 +67,14 @@ async def fallback(app, pilot):
 async def sampling(app, pilot):
     await chat(app, pilot)
     await pilot.press("f4")
+    await shows(app, "max_tokens")
     for field in app.screen.query(Input):
         field.cursor_blink = False
 
 
 async def manual(app, pilot):
     await pilot.press("f1")
+    await shows(app, "/copy: the last reply")
 
 
 async def at_rest(app):

@@ -134,10 +134,12 @@ INLINE void run(
     if (STAY) {
         UNROLL for (u32 d = 0; d < SIZE / 16; d++) queries[STAY ? d : 0] = operand(my_queries + 2 * d, KEY_STEP);
     }
-    const i32 low = least_position, last = most_position, slot = least_slot;
+    const i32 low = (i32)uniform((u32)least_position), last = (i32)uniform((u32)most_position);
+    const i32 slot = (i32)uniform((u32)least_slot);
     u32* told = left + kv * GROUPS_X + block;
-    if (me == 0) *told = slot == most_slot ? 0 : 1;
-    if (slot != most_slot) return;
+    const bool one_slot = slot == (i32)uniform((u32)most_slot);
+    if (me == 0) *told = one_slot ? 0 : 1;
+    if (!one_slot) return;
 
     float top = LEAST, sum = 0.0f;
     if (push.has_sinks == 1) {
@@ -165,7 +167,7 @@ INLINE void run(
         next_keys.put();
         if (STAY) next_values.put(at, last);
         barrier();
-        if (STAY && !whole && spoiled == 1) {
+        if (STAY && !whole && uniform(spoiled) == 1) {
             if (me == 0) *told = 1;
             return;
         }
@@ -178,7 +180,7 @@ INLINE void run(
         if (STAY) {
             UNROLL for (u32 d = 0; d < SIZE / 16; d++) {
                 score(scores, queries[STAY ? d : 0], d);
-                if (d % 2 == 1) keep_order();
+                keep_order();
             }
         } else {
             ONE_BY_ONE for (u32 d = 0; d < SIZE / 16; d++) score(scores, operand(my_queries + 2 * d, KEY_STEP), d);
@@ -188,7 +190,7 @@ INLINE void run(
             barrier();
             next_values.put(at, last);
             barrier();
-            if (!whole && spoiled == 1) {
+            if (!whole && uniform(spoiled) == 1) {
                 if (me == 0) *told = 1;
                 return;
             }
@@ -226,7 +228,7 @@ INLINE void run(
                 const Operand value = operand(room + VALUES_AT + 16 * d * COLUMN_STEP + 2 * k, COLUMN_STEP);
                 found[d] = multiplied(value, weights[k], found[d]);
             }
-            if (d % 2 == 1) keep_order();
+            keep_order();
         }
     }
     sum += of_other<16>(sum);

@@ -1,5 +1,10 @@
 // The tiles of attention_coopmat.hip on their way to shared memory, and results on theirs between lanes.
 
+// One head's keys or values are below 4 GiB: an offset of 32 bits to an address that all lanes share.
+INLINE const u4& line_at(const u4* lines, u32 index) {
+    return *(const u4*)((const u8*)lines + index * 16u);
+}
+
 struct Keys {
     u4 line[KEYS_EACH];
 
@@ -7,7 +12,7 @@ struct Keys {
         UNROLL for (u32 i = 0; i < KEYS_EACH; i++) {
             const u32 e = thread() + i * THREADS;
             const i32 row = least(at + (i32)(e / KEY_LINES), last);
-            line[i] = each(cached[(u64)(u32)row * KEY_LINES + e % KEY_LINES]);
+            line[i] = each(line_at(cached, (u32)row * KEY_LINES + e % KEY_LINES));
         }
     }
 
@@ -36,7 +41,7 @@ struct Values {
             const u32 e = thread() + i * THREADS, column = least(e / PAIRS, VALUE_LINES - 1);
             UNROLL for (u32 j = 0; j < 2; j++) {
                 const i32 row = least(at + (i32)(2 * (e % PAIRS) + j), last);
-                line[2 * i + j] = each(cached[(u64)(u32)row * VALUE_LINES + column]);
+                line[2 * i + j] = each(line_at(cached, (u32)row * VALUE_LINES + column));
             }
         }
     }

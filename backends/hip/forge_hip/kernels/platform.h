@@ -67,8 +67,18 @@ INLINE u32 group_y() { return blockIdx.y; }
 #define GROUPS_Y (gridDim.y)
 #endif
 constexpr u32 LANES = 32;
+
+// What is the same in all lanes of a wave, said to the compiler: it is kept once then, and decides for
+// all of them at once.
+INLINE u32 uniform(u32 x) {
+#if ON_AMD
+    return (u32)__builtin_amdgcn_readfirstlane((i32)x);
+#else
+    return x;
+#endif
+}
 INLINE u32 lane() { return thread() % LANES; }
-INLINE u32 wave() { return thread() / LANES; }
+INLINE u32 wave() { return uniform(thread() / LANES); }
 
 // Bits of numbers.
 #if ON_CUDA

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from importlib import import_module
 from typing import Any
@@ -137,7 +138,7 @@ class Replies(ChatView):
                 text += told.news.text
                 self.told(told)
                 continue
-            if text:
+            if text and type(told.news).__name__ != "Token":  # words of many tokens at once
                 self._grow(text)
                 text = ""
             self.told(told)
@@ -226,6 +227,7 @@ class Replies(ChatView):
     def is_loaded(self, loaded: Loaded) -> None:
         """The model answers from now on."""
         self.loaded, self.loading = loaded, 0
+        gc.freeze()  # modules and the vocabulary stay: looking through them takes up to 0.3 s
         self.model = loaded.name
         status = self.status
         status.model, status.context = loaded.name, loaded.context

@@ -3,7 +3,6 @@ the few logits that can be drawn."""
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -21,9 +20,6 @@ from forge_gpu.steps.sampling import (
     greedy_token,
 )
 
-_SLEPT, _WORTH_SLEEPING, _LONGEST = 0.7, 1e-3, 0.1
-"""The share of a step that is slept through, and the seconds of a step for which that is done."""
-
 
 class Decoding:
     """Runs the recorded steps of one token; knows which are under way."""
@@ -34,7 +30,6 @@ class Decoding:
         self._frame, self._pace, self._recorded, self._row = frame, pace, recorded, row
         self._start = recorded.setting(frame)
         self._under_way: deque[Any] = deque()
-        self._waited = 0.0
         self.open = True
 
     def tokens(
@@ -53,15 +48,6 @@ class Decoding:
         """Wait for what is under way."""
         while self._under_way:
             self._pace.wait(self._under_way.popleft())
-
-    def _wait(self) -> None:
-        """For the oldest step. Most of the time that the last one took is slept through: some
-        drivers keep a processor busy while they wait."""
-        start = time.monotonic()
-        if self._waited > _WORTH_SLEEPING:
-            time.sleep(_SLEPT * self._waited)
-        self._pace.wait(self._under_way.popleft())
-        self._waited = min(_LONGEST, time.monotonic() - start)
 
     def _set(self, token: int, position: int, slot: int) -> None:
         one = {"tokens": token, "positions": position, "slots": slot, "rows": 0}
@@ -83,7 +69,7 @@ class Decoding:
                 step = self._recorded.greedy[submitted % AHEAD]
                 self._under_way.append(self._pace.submit([*first, *step]))
                 submitted += 1
-            self._wait()
+            self._pace.wait(self._under_way.popleft())
             result = self._recorded.results[index % AHEAD].view()
             found = np.array([greedy_token(result)])
             logit = np.array([greedy_logit(result)], np.float32)
@@ -98,7 +84,7 @@ class Decoding:
             self._check_open()
             self._set(token, position, slot)
             self._under_way.append(self._pace.submit([self._start, *pieces]))
-            self._wait()
+            self._pace.wait(self._under_way.popleft())
             found = found_candidates(result.view())
             if found is None or len(found.ids) < sampler.candidates:
                 self._pace.run(self._recorded.read_logits())

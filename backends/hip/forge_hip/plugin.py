@@ -17,7 +17,8 @@ def forge_backends() -> list[BackendSpec]:
         BackendSpec(
             NAME,
             "forge_hip.factory:open_backend",
-            priority=20,
+            priority=5,
+            proven=20,
             env=_ENV,
             requires=("hip",),
             install="forge-llm[hip]",

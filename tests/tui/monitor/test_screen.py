@@ -101,6 +101,18 @@ def test_the_panel_shows_the_machine_and_what_the_engine_says(tmp_path):
     play(scene, feed, (110, 50))
 
 
+def test_where_all_is_well_there_is_no_word_of_trouble(tmp_path):
+    feed = feed_of(machine(tmp_path))
+
+    async def scene(app, pilot):
+        await until_shown(app, "Engine", "RAM")
+        assert "Trouble" not in lines(app)
+        feed.observe(MOVED)
+        await until_shown(app, "Trouble", "Moved")
+
+    play(scene, feed, (110, 50))
+
+
 @pytest.mark.parametrize("size", [(80, 24), (140, 40)])
 def test_the_screen_has_reasons_remedies_and_the_log(tmp_path, size):
     gpu(machine(tmp_path))

@@ -27,6 +27,7 @@ class Section(Widget):
         self._rows = rows
         self._shown: tuple[Row, ...] = ()
         self._height = 0
+        self.display = False
 
     def show(self, state: MonitorState) -> None:
         """Draw that state; a section without rows takes no place."""

@@ -103,13 +103,19 @@ class SessionsScreen(Screen[int | None]):
         return self._found[place] if place is not None and place < len(self._found) else None
 
     async def _answer(self, question: Callable[[Store], T]) -> T | None:
-        """What the store says; None where it cannot, which is told."""
+        """What the store says; None where it cannot, which is told, or the screen is left."""
         try:
             found: T = await asyncio.wrap_future(self._ask(question))
         except (ForgeError, RuntimeError) as error:
-            self.say(str(error))
+            if self._here:
+                self.say(str(error))
             return None
-        return found
+        return found if self._here else None
+
+    @property
+    def _here(self) -> bool:
+        """Whether its widgets are still there: an answer may come when they are not."""
+        return all(self.query(name) for name in ("#sessions-about", "#sessions-messages"))
 
     def say(self, words: str) -> None:
         """Something that the person should know."""

@@ -83,7 +83,7 @@ class Built:
         kernel, chosen = split(self.unit)
         for each in self.kernels:
             taken = asdict(each)
-            for name, most in {"spills": 0, "scratch": 0, **kernel.budget}.items():
+            for name, most in {"spills": 0, "scratch": 0, **self._budget()}.items():
                 if taken[name] > most:
                     yield f"{each.kernel} on {self.arch}: {name} {taken[name]}, allowed is {most}"
             if each.wave != 32:
@@ -94,6 +94,15 @@ class Built:
         for instruction, needed in wanted:
             if needed and instruction not in self.assembly:
                 yield f"{self.unit} on {self.arch}: no {instruction} in it"
+
+    def _budget(self) -> dict[str, int]:
+        """`plain` are the registers where an instruction that the kernel uses is written out."""
+        kernel, _ = split(self.unit)
+        budget = dict(kernel.budget)
+        plain = budget.pop("plain", None)
+        if plain and not all(has(self.arch, each) for each in kernel.uses):
+            budget["vgpr"] = plain
+        return budget
 
 
 def has(arch: str, feature: str) -> bool:

@@ -19,8 +19,8 @@ GREEDY = SamplingParams(temperature=0)
 PATIENT = dict.fromkeys(SECONDS, 120.0)
 """Budgets for a backend that nobody has timed yet."""
 LEAST = {**dict.fromkeys(SECONDS, 0.3), "start": 0.75, "open": 0.75}
-"""Seconds that the quickest backend gets: a busy machine takes some of them for itself, and a driver
-that still clears away after a process that was killed lets others wait to open the device."""
+"""Seconds that the quickest backend gets: a busy machine takes some of them for itself, and a
+driver that still clears away after a killed process lets others wait to open the device."""
 _SLACK = 3.0
 
 

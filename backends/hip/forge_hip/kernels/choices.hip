@@ -9,7 +9,7 @@
 //! constants: 128 32 768 2 8 1 1 0 0
 //! constants: 128 32 2880 4 4 0 3 1 0
 //! uses: dot4
-//! budget: vgpr 152 lds 128
+//! budget: vgpr 152 lds 128 plain 208
 #include "experts.h"
 #include "weights.h"
 #include "quantise.h"

@@ -9,7 +9,7 @@
 //! constants: 128 32 4096 2 1 0 1 0 0 1 0
 //! constants: 512 32 14336 1 1 0 0 1 1 0 0
 //! uses: dot4
-//! budget: vgpr 160 lds 21504
+//! budget: vgpr 160 lds 21504 plain 168
 #include "weights.h"
 #include "gates.h"
 #include "quantise.h"

@@ -6,7 +6,7 @@
 //! constants: 256 1 1 1 1 0 1
 //! constants: 256 1 2 1 0 1 4
 //! uses: dot4
-//! budget: vgpr 128 lds 12288
+//! budget: vgpr 128 lds 12288 plain 144
 #include "tile.h"
 
 constexpr u32 PAIRS = 2;  // of a tile

@@ -8,7 +8,7 @@ import sys
 from importlib import import_module
 
 from forge._version import __version__
-from forge.cli import chat, streams
+from forge.cli import streams
 from forge.errors import ForgeError, OutputError
 from forge.paths import leave_current_folder
 
@@ -58,6 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         try:
             typed = sys.argv[1:] if arguments is None else arguments
+            from forge.cli import chat  # it imports what the current folder could have shadowed
+
             typed = chat.wanted(typed)
             only = "chat" if typed[:1] == ["chat"] else ""  # a person waits for its first screen
             args = parser(only).parse_args(typed)

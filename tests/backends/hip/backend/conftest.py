@@ -40,12 +40,12 @@ def backend(
     simulated: dict[str, str], faults: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[object]:
     """The backend in this process, with a cache of its own."""
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:  # others follow in this process
         for name, value in {**simulated, "HIPSIM_CTL": str(faults)}.items():
             patch.setenv(name, value)
         patch.setenv("FORGE_HIP_CACHE", str(tmp_path_factory.mktemp("hip")))
         from forge_hip.backend import HipBackend
 
         opened = HipBackend(BackendConfig(asked=True))
-        yield opened
-        opened.close()
+    yield opened
+    opened.close()

@@ -31,20 +31,27 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("code")
 
 
+def _see(patch: pytest.MonkeyPatch, rocm: Path, code: Path) -> None:
+    for name, value in environment(rocm, storm=100000).items():
+        patch.setenv(name, value)
+    patch.setenv("FORGE_HIP_CACHE", str(code))
+
+
 @pytest.fixture(scope="session")
 def opened(rocm: Path, code: Path) -> Iterator[Desk]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment(rocm, storm=100000).items():
-            patch.setenv(name, value)
-        patch.setenv("FORGE_HIP_CACHE", str(code))
+    with (
+        pytest.MonkeyPatch.context() as patch
+    ):  # for its tests alone: others follow in this process
+        _see(patch, rocm, code)
         desk = Desk()
-        yield desk
-        desk.close()
+    yield desk
+    desk.close()
 
 
 @pytest.fixture
-def desk(opened: Desk) -> Iterator[Desk]:
+def desk(opened: Desk, rocm: Path, code: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     """An open device, all of whose memory is free afterwards."""
+    _see(monkeypatch, rocm, code)
     yield opened
     opened.stream.wait()
     opened.pool.close()

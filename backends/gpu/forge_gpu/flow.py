@@ -34,7 +34,7 @@ class Flow:
 
     @property
     def full(self) -> bool:
-        """Whether there is no counter for another level."""
+        """Whether there is no counter for another level: from here on barriers part them."""
         return self.level + 1 == _LEVELS
 
     def meets(self, writes: Sequence[Region], reads: Sequence[Region]) -> bool:
@@ -58,7 +58,7 @@ class Flow:
             self._start()
 
     def _start(self) -> None:
-        self.level, self._groups = self.level + 1, 0
+        self.level, self._groups = min(self.level + 1, _LEVELS - 1), 0
         self._written, self._read = [], []
 
     def add(self, groups: int, writes: Sequence[Region], reads: Sequence[Region]) -> None:

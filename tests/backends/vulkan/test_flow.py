@@ -57,3 +57,18 @@ def test_what_nobody_finishes_is_waited_for_in_vain_and_makes_nan(desk: Desk, mi
     desk.queue.run([recording.end()])
     found = y.region.view(np.float32)[:32]
     assert np.isnan(found).all() if missing else (found == 64).all()
+
+
+def test_a_recording_of_more_levels_than_counters_goes_on_with_barriers(desk: Desk) -> None:
+    counters = desk.array(np.zeros(FLOW_BYTES, np.uint8))
+    kernel = desk.kernels.get("mark_waiting", bindings=2, push=16, constants=(1, 1, 1))
+    word = desk.array(np.zeros(64, np.int32))
+    recording = Recording(desk.commands, flow=Flow(counters))
+    most = FLOW_BYTES // 32
+    for number in range(most + 3):
+        push = number.to_bytes(4, "little")
+        recording.dispatch(kernel, [word], (1, 1, 1), writes=[0], push=push, waits=True)
+    assert recording.flow
+    assert recording.flow.level == most - 1
+    assert recording.count.barriers == 3
+    recording.end()

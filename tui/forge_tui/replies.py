@@ -161,7 +161,7 @@ class Replies(ChatView):
         reply = self.talk.reply
         if reply is not None and reply.tokens:
             self.status.used = self.talk.used
-            self.status.doing = f"writing, {reply.tokens} tokens"
+            self.status.doing = f"writing, {reply.tokens} token{'s' * (reply.tokens != 1)}"
 
     def _take(self, told: Told) -> None:
         """One thing that happened; of a request that was stopped nothing counts any more."""

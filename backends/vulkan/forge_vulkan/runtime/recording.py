@@ -282,6 +282,7 @@ class Recording:
         plain = meet(writes, [*reads, flow.region], *self._plain)
         if full or plain or self._copied or flow.stale(writes):
             self._barrier(_ALL, _ALL, _WRITES, _READS | _WRITES)
+            self._copied = self._unseen = False
         elif flow.meets(writes, reads):
             flow.rise()
             self._flush_pending()

@@ -18,7 +18,7 @@ layout(constant_id = 5) const uint NORM = 0;      // 1: x is normed by its root 
 layout(constant_id = 6) const uint GATE = 0;      // 1 silu, 2 gelu (tanh), 3 gelu quick: of W x, times V x
 layout(constant_id = 7) const uint BIAS = 0;
 layout(constant_id = 8) const uint RESIDUAL = 0;
-layout(constant_id = 9) const uint CODED = 0;     // 1: x comes as int8, see coded.glsl
+layout(constant_id = 9) const uint CODED = 0;     // 1: x comes as int8, see Coded in steps/products.py
 layout(constant_id = 10) const uint NEXT = 0;     // y as int8 too: 1 as it is, 2 times a norm's weight
 #define FLOW_ID 11
 #define FLOW_BINDING 8
